@@ -1,0 +1,1 @@
+//! The humans' tool: approve, explain, verify, replay, export.

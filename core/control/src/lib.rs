@@ -1,0 +1,1 @@
+//! The words that the proxy and the operator say to each other.

@@ -1,0 +1,1 @@
+//! Keeps evidence: entry format, hash chain, verifier, export.

@@ -1,0 +1,1 @@
+//! Speaks the Snowflake drivers' HTTP protocol: bytes to typed messages and back.

@@ -1,0 +1,1 @@
+//! Understands Snowflake SQL: text to what it does and what it touches.

@@ -1,0 +1,1 @@
+//! The Kubernetes API types of Frostgate, lowered into policy documents.

@@ -1,0 +1,1 @@
+//! Runs operator and proxy in one process from a folder, without a cluster.

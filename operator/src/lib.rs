@@ -1,0 +1,1 @@
+//! Runs in the cluster: controllers, webhooks, control server, ledger.

@@ -1,0 +1,1 @@
+//! Runs in the pod: speaks to the driver, enforces, records.

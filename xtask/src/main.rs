@@ -1,0 +1,3 @@
+//! Generates, checks and tries out.
+
+fn main() {}
