@@ -1,0 +1,3 @@
+module frostgate.dev/e2e/pause
+
+go 1.24.0
