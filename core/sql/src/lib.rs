@@ -1,1 +1,26 @@
-//! Understands Snowflake SQL: text to what it does and what it touches.
+//! Understands Snowflake SQL: one text becomes what it does, what it touches and where its columns come from.
+//!
+//! ```text
+//! text -> lexer -> limits -> head (kind) -> dialect (parser) -> statement / lineage -> Analysis
+//! ```
+//!
+//! Start at [`analyze`]. It never fails and never guesses: what is not understood ends in
+//! [`Analysis::problem`], and whoever decides refuses it. Nothing here does I/O; the names and columns
+//! of the account come in as a [`Catalog`], the session's state as a [`Session`].
+
+mod analysis;
+mod analyze;
+mod catalog;
+mod name;
+mod session;
+mod word;
+
+pub use analysis::{
+    Access, Against, Analysis, Column, Flow, Form, Lineage, Output, Place, Problem, Reason, Sink,
+    Touch, Use,
+};
+pub use analyze::analyze;
+pub use catalog::{Catalog, CatalogColumn, Definition, Object};
+pub use name::Name;
+pub use session::Session;
+pub use word::{Effect, Group, Risk, Thing, Word, Words};
