@@ -132,6 +132,15 @@ pub(crate) fn up() -> Result<()> {
         }
     }
     renew_volumes()?;
+    wait("every component", Duration::from_secs(20), || {
+        // One that could not read its configuration ends a moment after its start.
+        let dead: Vec<&str> = components::all(&binaries)
+            .iter()
+            .filter(|component| !house.runs(&component.program, component.first()))
+            .map(|component| component.name)
+            .collect();
+        Ok((!dead.is_empty()).then(|| format!("{} ended, see its log", dead.join(", "))))
+    })?;
     wait("the node", Duration::from_secs(120), || {
         let ready = r#"jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}"#;
         let answer = kubectl(&["get", "nodes", "-o", ready])?;

@@ -1,4 +1,108 @@
-//! Container images: layers, manifests and the registry they are pushed to.
+//! `cargo xtask image`: the container images of the product, of the agents that tests run, and of
+//! what stands around them. Each is pushed and printed as one line, `name reference`, the
+//! reference being by digest.
 
+mod agents;
+mod cached;
+mod debian;
 pub(crate) mod layer;
+mod product;
 pub(crate) mod registry;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use crate::cluster;
+use crate::progress::say;
+
+use registry::{Image, Registry};
+
+/// Builds images and pushes them to a registry.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Which images; all of them when none is named
+    names: Vec<Name>,
+    /// A registry that speaks plain HTTP, instead of the one of `cargo xtask cluster`
+    #[arg(long, value_name = "HOST:PORT")]
+    registry: Option<String>,
+    /// How the cluster's nodes name that registry, when they reach it by another name
+    #[arg(long, value_name = "HOST:PORT", requires = "registry")]
+    known_as: Option<String>,
+}
+
+/// An image that can be built here.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// The product: what runs once per cluster
+    Operator,
+    /// The product: what runs in every agent's pod
+    Proxy,
+    /// A shell and the ordinary small tools, for pods that look around
+    Busybox,
+    /// An agent with the Python drivers of both generations and the command-line client
+    Python,
+    /// An agent with the Node.js driver
+    Node,
+    /// An agent with the JDBC driver
+    Jdbc,
+    /// The stand-in for Snowflake
+    Warehouse,
+    /// An OpenID provider with test users
+    Idp,
+}
+
+/// Runs `cargo xtask image`.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let registry = match arguments.registry {
+        Some(address) => {
+            let known_as = arguments.known_as.unwrap_or_else(|| address.clone());
+            Registry { address, known_as }
+        }
+        None => cluster::registry(),
+    };
+    let names = match arguments.names.as_slice() {
+        [] => Name::value_variants(),
+        names => names,
+    };
+    for (name, reference) in publish(&registry, names)? {
+        println!("{name} {reference}");
+    }
+    Ok(())
+}
+
+/// Builds and pushes; returns the references by digest, in the order asked.
+pub(crate) fn publish(registry: &Registry, names: &[Name]) -> Result<Vec<(String, String)>> {
+    if !registry.answers() {
+        bail!(
+            "no registry answers at {}: start one with `cargo xtask cluster up`, or name yours \
+             with --registry",
+            registry.address
+        );
+    }
+    let product: Vec<_> =
+        names.iter().copied().filter(|name| matches!(name, Name::Operator | Name::Proxy)).collect();
+    product::compile(&product)?;
+    let mut references = Vec::new();
+    for name in names {
+        let image = build(*name)?;
+        let reference = registry.push(&image)?;
+        #[expect(clippy::cast_precision_loss, reason = "a size for people")]
+        let size = image.size() as f64 / f64::from(1 << 20);
+        say(format!("{:<20} {size:>7.1} MiB", image.name));
+        references.push((image.name, reference));
+    }
+    Ok(references)
+}
+
+fn build(name: Name) -> Result<Image> {
+    match name {
+        Name::Operator => product::operator(),
+        Name::Proxy => product::proxy(),
+        Name::Busybox => debian::busybox(),
+        Name::Python => agents::python(),
+        Name::Node => agents::node(),
+        Name::Jdbc => agents::jdbc(),
+        Name::Warehouse => agents::warehouse(),
+        Name::Idp => agents::idp(),
+    }
+}

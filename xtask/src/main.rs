@@ -23,10 +23,13 @@ struct Arguments {
 enum Task {
     /// A real Kubernetes cluster on this machine, in a network namespace of its own
     Cluster(cluster::Arguments),
+    /// Build container images and push them to the cluster's registry
+    Image(image::Arguments),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Cluster(arguments) => cluster::run(arguments),
+        Task::Image(arguments) => image::run(arguments),
     }
 }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Prints one line of progress.
+/// Prints one line of progress, on standard error: standard output is for results.
 pub(crate) fn say(line: impl Display) {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed().as_secs();
-    println!("[{:>2}:{:02}] {line}", elapsed / 60, elapsed % 60);
+    eprintln!("[{:>2}:{:02}] {line}", elapsed / 60, elapsed % 60);
 }
 
 /// Asks `ready` until it answers `None`, meaning that nothing is missing any more; gives up after

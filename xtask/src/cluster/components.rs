@@ -297,7 +297,6 @@ fn audit_policy() -> serde_json::Value {
 fn corefile() -> String {
     format!(
         r#".:53 {{
-    bind {NODE}
     errors
     hosts {hosts} {{
         ttl 1

@@ -113,7 +113,7 @@ impl House {
 
     /// Whether a program with these leading words runs inside.
     pub(crate) fn runs(&self, program: &Path, first: Option<&str>) -> bool {
-        self.processes().into_iter().any(|pid| {
+        members(self.inside().as_deref()).into_iter().any(|pid| {
             let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
             let mut words = line.split(|byte| *byte == 0);
             words.next() == Some(program.as_os_str().as_encoded_bytes())
@@ -121,29 +121,37 @@ impl House {
         })
     }
 
-    /// Every process inside, as this side numbers it.
-    fn processes(&self) -> Vec<u32> {
-        let namespace = |path: String| std::fs::read_link(path).ok();
-        let ours = namespace(format!("/proc/{}/ns/pid_for_children", self.holder));
-        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-        entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-            .filter(|pid| ours.is_some() && namespace(format!("/proc/{pid}/ns/pid")) == ours)
-            .collect()
+    /// The process namespace, as the kernel names it.
+    fn inside(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/ns/pid_for_children", self.holder)).ok()
     }
 
     /// Ends everything inside and waits until it is gone.
     pub(crate) fn end(self) -> Result<()> {
         let containers = containers();
+        let inside = self.inside();
         process::run(&mut command("kill", ["-KILL", &self.holder.to_string()]))?;
         wait("the cluster's processes to end", Duration::from_secs(30), || {
-            let left = birth(self.holder).is_some();
-            Ok(left.then(|| format!("process {} is still there", self.holder)))
+            let left = members(inside.as_deref()).len() + usize::from(birth(self.holder).is_some());
+            Ok((left > 0).then(|| format!("{left} processes are still there")))
         })?;
+        network::remove()?;
         remove_cgroups(&containers);
         Ok(())
     }
+}
+
+/// Every process of a process namespace, as this side numbers it.
+fn members(namespace: Option<&Path>) -> Vec<u32> {
+    let Some(namespace) = namespace else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            std::fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|its| its == namespace)
+        })
+        .collect()
 }
 
 /// When a process was started, in the kernel's ticks; `None` when it is gone.

@@ -31,6 +31,7 @@ pub(super) fn create(house: &House) -> Result<()> {
             .map(drop)
             .context("in the cluster's network")
     };
+    remove()?;
     let holder = house.holder();
     outside(&format!("link add {LINK} type veth peer name uplink netns {holder}"))?;
     outside(&format!("addr add {OUTSIDE}/30 dev {LINK}"))?;
@@ -46,4 +47,16 @@ pub(super) fn create(house: &House) -> Result<()> {
     inside("sysctl", "-q -w net.ipv4.ip_forward=1")?;
     outside(&format!("route add {PODS} via {INSIDE}"))?;
     outside(&format!("route add {SERVICES} via {INSIDE}"))
+}
+
+/// Removes the link. The kernel would do it too, but only some time after the last process.
+pub(super) fn remove() -> Result<()> {
+    if Path::new("/sys/class/net").join(LINK).exists() {
+        // It may vanish by itself just now.
+        let removed = process::read(&mut command("ip", ["link", "delete", LINK]));
+        if Path::new("/sys/class/net").join(LINK).exists() {
+            removed?;
+        }
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -49,13 +50,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds everything below a folder of this machine, under `prefix`.
+    /// Adds a symbolic link.
+    pub(crate) fn link(&mut self, path: &str, to: impl AsRef<Path>) -> Result<()> {
+        self.0.append_link(&mut header(EntryType::Symlink, 0o777), path, to)?;
+        Ok(())
+    }
+
+    /// Adds everything below a folder of this machine, under `prefix`, but for the bytecode that
+    /// Python leaves behind.
     pub(crate) fn tree(&mut self, source: &Path, prefix: &str) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
         let mut entries: Vec<_> = fs::read_dir(source)
             .with_context(|| format!("read {}", source.display()))?
             .collect::<Result<_, _>>()?;
-        entries.sort_by_key(std::fs::DirEntry::file_name);
+        entries.retain(|entry| entry.file_name() != "__pycache__");
+        entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
             let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
@@ -65,8 +73,7 @@ impl Writer {
                 self.folder(&name, mode)?;
                 self.tree(&path, &name)?;
             } else if metadata.is_symlink() {
-                let mut header = header(EntryType::Symlink, 0o777);
-                self.0.append_link(&mut header, &name, fs::read_link(&path)?)?;
+                self.link(&name, fs::read_link(&path)?)?;
             } else if metadata.is_file() {
                 self.file(&name, mode, &fs::read(&path)?)?;
             }
