@@ -177,7 +177,7 @@ mod tests {
             },
         );
         let json = serde_json::to_string(&leaf).unwrap();
-        insta::assert_snapshot!(json, @"");
+        insta::assert_snapshot!(json, @r#"{"v":1,"atMs":1700000000000,"type":"SegmentSealed","session":"s","number":0,"sha256":"3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80","length":9,"firstEntry":0,"lastEntry":4,"head":"b1b1bdb480c61d075300d9bff7d9cb69cf31695ea048e478facadf426e8d0fb0","final":true}"#);
         assert_eq!(serde_json::from_str::<Leaf>(&json).unwrap(), leaf);
     }
 

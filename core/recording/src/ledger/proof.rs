@@ -199,7 +199,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
         fn every_leaf_of_every_tree_is_proven(size in 1u64..1500, at in any::<prop::sample::Index>()) {
