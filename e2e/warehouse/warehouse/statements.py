@@ -1,0 +1,388 @@
+"""Runs one statement of a session: the account's own kinds here, the rest on the engine."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import sqlglot
+from sqlglot import Expr, exp
+from sqlglot.errors import SqlglotError
+
+from . import access, answers, binds, catalog, dialect, functions, origins, roles, settings, users
+from .answers import Answer, of_rows, status
+from .columns import Column, of_duck, text
+from .errors import SqlError, canceled, exists, missing, syntax, unsupported
+from .lexer import Reader, Token, lex, statements
+
+if TYPE_CHECKING:
+    from .queries import Query
+    from .sessions import Session
+
+_TYPES = {
+    exp.Insert: answers.INSERT, exp.Update: answers.UPDATE, exp.Delete: answers.DELETE, exp.Merge: answers.MERGE,
+    exp.Copy: answers.COPY, exp.Show: answers.SHOW, exp.Describe: answers.DESCRIBE, exp.Create: answers.DDL,
+    exp.Drop: answers.DDL, exp.Alter: answers.DDL, exp.TruncateTable: answers.DDL, exp.Comment: answers.DDL,
+    exp.Commit: answers.TRANSACTION, exp.Rollback: answers.TRANSACTION, exp.Transaction: answers.TRANSACTION,
+}
+_COUNTS = {
+    answers.INSERT: ["number of rows inserted"],
+    answers.UPDATE: ["number of rows updated", "number of multi-joined rows updated"],
+    answers.DELETE: ["number of rows deleted"],
+    answers.MERGE: ["number of rows inserted", "number of rows updated"],
+}
+_STATS = {"inserted": "numRowsInserted", "updated": "numRowsUpdated", "deleted": "numRowsDeleted"}
+
+
+def run(query: Query) -> Answer:
+    session = query.session
+    sql, tokens = _single(query)
+    if owned := _account_statement(session, tokens, query):
+        return owned
+    functions.wait(query, tokens)  # before the lock: other statements of the session go on meanwhile
+    with session.lock:
+        session.current = query
+        try:
+            if query.cancelled.is_set():
+                raise canceled()
+            session.connection.settle(session)
+            if tokens[0].word in ("SET", "UNSET") and len(tokens) > 1:
+                return _variable(query, sql, tokens)
+            return _on_engine(query, binds.splice(sql, tokens, query.bindings))
+        finally:
+            session.current = None
+
+
+def _single(query: Query) -> tuple[str, list[Token]]:
+    """The one statement of a request, with session variables filled in."""
+    tokens = lex(query.sql)
+    found = statements(tokens)
+    wanted = int(query.session.parameter("MULTI_STATEMENT_COUNT", query.parameters))
+    if not found:
+        raise SqlError("000900", "42601", "SQL compilation error:\nEmpty SQL statement.")
+    if wanted not in (0, len(found)):
+        raise SqlError("000008", "0A000", f"Actual statement count {len(found)} did not match the desired statement "
+                       f"count {wanted}.")
+    if len(found) > 1:
+        raise unsupported("multi-statement requests")
+    sql = query.sql[found[0][0].start: found[0][-1].end]
+    is_assignment = found[0][0].word in ("SET", "UNSET")
+    variables = [t for t in found[0] if t.kind == "word" and t.text.startswith("$") and not t.text[1:].isdigit()]
+    for token in [] if is_assignment else reversed(variables):
+        name = token.text[1:].upper()
+        if name not in query.session.variables:
+            raise SqlError("002211", "42601", f"SQL compilation error:\nSession variable '${name}' does not exist")
+        start = token.start - found[0][0].start
+        sql = sql[:start] + query.session.variables[name] + sql[start + len(token.text):]
+    return sql, lex(sql)
+
+
+def _account_statement(session: Session, tokens: list[Token], query: Query) -> Answer | None:
+    """The statements about users, roles, warehouses and the session itself."""
+    reader = Reader(tokens)
+    if reader.accept("CREATE"):
+        replace = reader.accept("OR", "REPLACE")
+        for words, create in ((("USER",), users.create), (("ROLE",), roles.create),
+                              (("WAREHOUSE",), settings.create_warehouse)):
+            if reader.accept(*words):
+                return status() if query.describe_only else create(session, reader, replace)
+        return None
+    for words, act in _ACCOUNT.items():
+        if reader.accept(*words):
+            changes = words[0] not in ("SHOW", "DESC", "DESCRIBE")
+            return status() if query.describe_only and changes else act(session, reader)
+    return None
+
+
+_ACCOUNT = {
+    ("ALTER", "USER"): users.alter,
+    ("DROP", "USER"): users.drop,
+    ("DESC", "USER"): users.describe,
+    ("DESCRIBE", "USER"): users.describe,
+    ("SHOW", "USERS"): users.show,
+    ("SHOW", "TERSE", "USERS"): users.show,
+    ("DROP", "ROLE"): roles.drop,
+    ("SHOW", "ROLES"): roles.show,
+    ("SHOW", "GRANTS"): roles.show_grants,
+    ("GRANT",): roles.grant,
+    ("REVOKE",): lambda session, reader: roles.grant(session, reader, revoke=True),
+    ("USE",): settings.use,
+    ("ALTER", "SESSION"): settings.alter_session,
+    ("SHOW", "PARAMETERS"): settings.show_parameters,
+    ("ALTER", "WAREHOUSE"): settings.alter_warehouse,
+    ("DROP", "WAREHOUSE"): settings.drop_warehouse,
+    ("SHOW", "WAREHOUSES"): settings.show_warehouses,
+}
+
+
+def _variable(query: Query, sql: str, tokens: list[Token]) -> Answer:
+    """SET name = expression, UNSET name."""
+    reader = Reader(tokens[1:])
+    name = reader.identifier()
+    if tokens[0].word == "UNSET":
+        reader.end()
+        query.session.variables.pop(name, None)
+        return status()
+    reader.expect("=")
+    if reader.done:
+        raise reader.unexpected()
+    expression = binds.splice(sql[reader.next.start:], lex(sql[reader.next.start:]), query.bindings)
+    if query.describe_only:
+        return status()
+    answer = _on_engine(query, f"SELECT {expression}")
+    content = answer.table.column(0)[0].as_py()
+    is_plain = content is None or isinstance(content, (bool, int, float)) or answer.columns[0].type == "fixed"
+    query.session.variables[name] = "NULL" if content is None else str(content) if is_plain else binds.quoted(
+        str(content))
+    return status()
+
+
+def _on_engine(query: Query, sql: str) -> Answer:
+    session, engine = query.session, query.session.connection
+    type_id = None
+    first = lex(sql)[0].word
+    if first == "CALL":
+        sql, type_id = "SELECT " + sql[4:], answers.CALL
+    if first == "EXPLAIN":
+        return _explain(session, sql)
+    if first in ("PUT", "GET", "LIST", "LS", "REMOVE", "RM", "COPY"):
+        raise unsupported(f"{first} and stages")
+    if first == "EXECUTE":
+        raise unsupported("EXECUTE")
+    placeholders = binds.count(sql)
+    statement = _parsed(sql)
+    type_id = type_id or _type_of(statement)
+    _name_outputs(statement, sql)
+    bound = access.bind(session, statement)
+    if isinstance(statement, exp.Command) or type_id is None:
+        raise syntax(f"syntax error line 1 at position 0 unexpected '{first}'.")
+    _result_scans(session, query, statement, engine)
+    statement = functions.fill(session, query, statement)
+    catalog.attach(session, engine.duck, bound)
+    if query.describe_only:
+        answer = _described(engine, statement, bound, type_id)
+        answer.binds, answer.described = placeholders, True
+        return answer
+    if placeholders:
+        raise SqlError("002049", "42601", "SQL compilation error: error line 1 at position 0\nBind variable ? not set.")
+    if isinstance(statement, (exp.Create, exp.Drop, exp.Alter, exp.Undrop, exp.Comment)):
+        return _define(query, statement, bound)
+    if isinstance(statement, exp.Describe):
+        return _describe_table(session, statement, bound)
+    dialect.prepare(statement, bound)
+    if isinstance(statement, exp.Show):
+        table, seen = engine.run(sql)
+        return _shown(session, table, [of_duck(*c) for c in seen])
+    known = origins.of_query(statement, bound)
+    table, seen = engine.run(statement.sql(dialect="snowflake"))
+    columns = origins.overlay([of_duck(*c) for c in seen], known)
+    return Answer(table, columns, type_id, stats=_stats(type_id, table, columns))
+
+
+def _parsed(sql: str) -> Expr:
+    try:
+        statement = sqlglot.parse_one(sql, read="snowflake")
+    except SqlglotError as error:
+        detail = re.sub(r"\x1b\[\d+m", "", str(error)).split("\n")[0]
+        raise syntax(f"syntax error line 1 at position 0: {detail}")
+    except RecursionError:
+        raise SqlError("000603", "XX000", "SQL execution internal error: statement is nested too deeply.")
+    if statement is None:
+        raise SqlError("000900", "42601", "SQL compilation error:\nEmpty SQL statement.")
+    return statement
+
+
+def _type_of(statement: Expr) -> int | None:
+    if isinstance(statement, (exp.Query, exp.Values)):
+        return answers.SELECT
+    return _TYPES.get(type(statement))
+
+
+def _name_outputs(statement: Expr, sql: str) -> None:
+    """Names unnamed output columns as the service does: by their text, upper-cased."""
+    while isinstance(statement, exp.SetOperation):
+        statement = statement.left
+    if not isinstance(statement, exp.Select):
+        return
+    texts = _output_texts(sql)
+    if len(texts) != len(statement.expressions):
+        texts = [e.sql(dialect="snowflake") for e in statement.expressions]
+    items = []
+    for item, written in zip(statement.expressions, texts):
+        if isinstance(item, (exp.Alias, exp.Column, exp.Star)) or item.is_star:
+            items.append(item)
+        else:
+            items.append(exp.alias_(item, written.upper(), quoted=True))
+    statement.set("expressions", items)
+
+
+def _output_texts(sql: str) -> list[str]:
+    tokens, depth, starts, found = lex(sql), 0, None, []
+    for token in tokens:
+        if token.kind == "punct" and token.text in "([{":
+            depth += 1
+        elif token.kind == "punct" and token.text in ")]}":
+            depth -= 1
+        if depth:
+            continue
+        if starts is None:
+            if token.word == "SELECT":
+                starts = token.end
+        elif token.word in ("DISTINCT", "ALL") and not sql[starts:token.start].strip():
+            starts = token.end
+        elif token.text == "," and token.kind == "punct":
+            found.append(sql[starts:token.start].strip())
+            starts = token.end
+        elif token.word in ("FROM", "UNION", "EXCEPT", "MINUS", "INTERSECT", "WHERE", "GROUP", "HAVING", "QUALIFY",
+                            "ORDER", "LIMIT", "FETCH"):
+            return [*found, sql[starts:token.start].strip()]
+    return [*found, sql[starts:tokens[-1].end].strip()] if starts is not None else found
+
+
+def _result_scans(session: Session, query: Query, statement: Expr, engine) -> None:
+    """TABLE(RESULT_SCAN('id')): the rows of an earlier statement of the same user."""
+    for node in list(statement.find_all(exp.TableFromRows)):
+        call = node.this
+        if not isinstance(call, exp.Anonymous) or call.name.upper() != "RESULT_SCAN":
+            continue
+        asked = functions.fill(session, query, call.expressions[0])
+        found = session.account.queries.readable(session, asked.name)
+        if found is None or found.answer is None:
+            raise SqlError("000709", "02000", f"Statement {asked.name} not found")
+        name = f"_RESULT_{found.id}"
+        engine.duck.register(name, found.answer.table.rename_columns([c.name for c in found.answer.columns]))
+        named = exp.Table(this=exp.to_identifier(name, True), db=exp.to_identifier("main", True),
+                          catalog=exp.to_identifier("temp", True))
+        if alias := node.args.get("alias"):
+            named.set("alias", alias)
+        node.replace(named)
+
+
+def _described(engine, statement: Expr, bound: access.Bound, type_id: int) -> Answer:
+    if type_id in _COUNTS:
+        return of_rows([Column(n, "fixed", 38, 0) for n in _COUNTS[type_id]], [], type_id)
+    if type_id not in (answers.SELECT, answers.CALL):
+        return of_rows([text("status")], [], type_id)
+    for node in list(statement.find_all(exp.Placeholder)):
+        node.replace(exp.null())
+    known = origins.of_query(statement, bound)
+    seen = [of_duck(*c) for c in engine.describe(statement.sql(dialect="snowflake"))]
+    columns = origins.overlay(seen, known)
+    return Answer(pa.table([pa.array([], pa.string())] * len(columns), names=[f"c{i}" for i in range(len(columns))]),
+                  columns, type_id)
+
+
+def _stats(type_id: int, table: pa.Table, columns: list[Column]) -> dict | None:
+    if type_id not in answers.DML:
+        return None
+    counts = dict.fromkeys(("numRowsInserted", "numRowsUpdated", "numRowsDeleted", "numDmlDuplicates"), 0)
+    for column, cells in zip(columns, table.columns):
+        for word, stat in _STATS.items():
+            if column.name == f"number of rows {word}":
+                counts[stat] = int(cells[0].as_py())
+    return counts
+
+
+def _define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
+    session, engine, objects = query.session, query.session.connection, query.session.account.objects
+    kind = str(statement.args.get("kind") or "").upper()
+    if isinstance(statement, exp.Drop) and kind in ("DATABASE", "SCHEMA"):
+        return _drop_namespace(session, statement, kind)
+    if isinstance(statement, exp.Create) and kind == "DATABASE":
+        return _create_database(session, statement)
+    known = origins.of_definition(statement, bound) if isinstance(statement, exp.Create) else []
+    temporary = False
+    if isinstance(statement, exp.Create) and statement.args.get("properties"):
+        kept = [p for p in statement.args["properties"].expressions
+                if not isinstance(p, (exp.TemporaryProperty, exp.TransientProperty))]
+        temporary = any(isinstance(p, exp.TemporaryProperty) for p in statement.args["properties"].expressions)
+        statement.set("properties", exp.Properties(expressions=kept) if kept else None)
+    if statement.args.get("exists") and isinstance(statement, exp.Create) and bound.defines in objects.tables:
+        return status(f"{bound.defines[2]} already exists, statement succeeded.")
+    table, seen = engine.run(statement.sql(dialect="snowflake"))
+    if isinstance(statement, exp.Create) and bound.defines:
+        objects.tables.pop(bound.defines, None)
+    objects.sync(engine.duck, session, bound.defines)
+    made = objects.tables.get(bound.defines) if isinstance(statement, exp.Create) else None
+    if made:
+        made.text, made.owner = query.sql.strip().rstrip(";"), session.role
+        made.columns = [
+            same.renamed(column.name) if same and origins._compatible(same, column) else column
+            for column, same in zip(made.columns, known)] if len(known) == len(made.columns) else made.columns
+        if temporary:
+            session.temporary.add(bound.defines)
+    return Answer(table, [of_duck(*c) for c in seen], answers.DDL)
+
+
+def _create_database(session: Session, statement: exp.Create) -> Answer:
+    table = statement.this
+    name = table.name if table.this.quoted else table.name.upper()
+    objects = session.account.objects
+    if (name,) in objects.owners:
+        if statement.args.get("exists"):
+            return status(f"{name} already exists, statement succeeded.")
+        raise exists(name)
+    session.connection.run(f'CREATE DATABASE "{name}"')
+    session.connection.statement(f'CREATE SCHEMA "{name}"."PUBLIC"')
+    objects.sync(session.connection.duck, session, None)
+    session.database, session.schema = name, "PUBLIC"
+    return status(f"Database {name} successfully created.")
+
+
+def _drop_namespace(session: Session, statement: exp.Drop, kind: str) -> Answer:
+    objects = session.account.objects
+    name = access._namespace(session, (statement.args.get("tables") or [statement.this])[0], kind)
+    if name not in objects.owners:
+        return status(f"Drop statement executed successfully ({name[-1]} already dropped).")
+    if kind == "DATABASE":
+        if session.database == name[0]:
+            session.connection.statement("USE memory.main")
+            session.connection._home = None
+        session.connection.statement(f'DETACH "{name[0]}"')
+    else:
+        session.connection.statement(f'DROP SCHEMA "{name[0]}"."{name[1]}" CASCADE')
+    for other in session.account.sessions.all.values():
+        if other.database == name[0] and (kind == "DATABASE" or other.schema == name[1]):
+            other.schema = None
+            other.database = None if kind == "DATABASE" else other.database
+    objects.sync(session.connection.duck, session, None)
+    return status(f"{name[-1]} successfully dropped.")
+
+
+def _describe_table(session: Session, statement: exp.Describe, bound: access.Bound) -> Answer:
+    found = next(iter(bound.sources.values()), None)
+    if found is None:
+        raise missing("Object", statement.this.sql(dialect="snowflake"))
+    names = ("name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression",
+             "comment", "policy name", "privacy domain")
+    rows = [[c.name, c.described, "COLUMN", "Y" if c.nullable else "N", None, "N", "N", None, None, None, None, None]
+            for c in found.columns]
+    return of_rows([text(n) for n in names], rows, answers.DESCRIBE)
+
+
+def _shown(session: Session, table: pa.Table, columns: list[Column]) -> Answer:
+    """The rows of a SHOW that this session's roles may see."""
+    names = [c.name for c in columns]
+    name = "table_name" if "table_name" in names else "name"
+    if {"database_name", "schema_name", name} <= set(names):
+        paths = zip(*(table.column(names.index(n)).to_pylist() for n in ("database_name", "schema_name", name)))
+        objects = session.account.objects
+        seen = [p not in objects.tables or objects.visible(session, objects.tables[p]) for p in paths]
+        table = table.filter(pa.array(seen, pa.bool_()))
+    return Answer(table, columns, answers.SHOW)
+
+
+def _explain(session: Session, sql: str) -> Answer:
+    tokens = lex(sql)
+    at = 3 if len(tokens) > 2 and tokens[1].word == "USING" else 1
+    if at >= len(tokens):
+        raise syntax("syntax error line 1 at position 0 unexpected '<EOF>'.")
+    bound = access.bind(session, _parsed(sql[tokens[at].start:]))
+    names = ("step", "id", "parentOperators", "operation", "objects", "alias", "expressions", "partitionsTotal",
+             "partitionsAssigned", "bytesAssigned")
+    scans = [["1", str(i), "[0]", "TableScan", ".".join(o.path), None,
+              ", ".join(c.name for c in o.columns), "1", "1", "0"] for i, o in enumerate(bound.reads, 1)]
+    rows = [[None, None, None, "GlobalStats", None, None, None, "1", "1", "0"],
+            ["1", "0", None, "Result", None, None, None, None, None, None], *scans]
+    return of_rows([text(n) for n in names], rows, answers.EXPLAIN)
