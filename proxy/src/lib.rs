@@ -1,1 +1,3 @@
 //! Runs in the pod: speaks to the driver, enforces, records.
+
+pub mod recorder;

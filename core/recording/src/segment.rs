@@ -436,6 +436,32 @@ impl Writer {
     }
 }
 
+impl Finished {
+    /// Reads a finished segment back, sealed or left without a seal, checking every link. The seal's signature is not
+    /// looked at: whoever asks here wrote the file, or leaves that to [`crate::verify`].
+    ///
+    /// # Errors
+    /// When the bytes are not a whole segment.
+    pub fn read(bytes: &[u8]) -> Result<Self, Broken> {
+        let (writer, end) = Writer::recover(bytes)?;
+        let mut finished = writer.abandon();
+        if end < bytes.len() {
+            let mut reader = Reader { bytes, at: end, link: finished.link };
+            let frame = reader.next_frame()?.ok_or(Broken::Torn)?;
+            if frame.kind != Kind::Seal || reader.next_frame()?.is_some() {
+                return Err(Broken::Head);
+            }
+            let signed: Signed = serde_json::from_slice(&frame.body).map_err(|_| Broken::Body)?;
+            let seal: Seal = signed.unverified().map_err(|_| Broken::Body)?;
+            finished.is_final = seal.is_final;
+            finished.link = frame.link;
+        }
+        finished.sha256 = Digest::of(bytes);
+        finished.length = bytes.len() as u64;
+        Ok(finished)
+    }
+}
+
 fn announces_payload(body: &[u8]) -> bool {
     matches!(serde_json::from_slice::<Entry>(body), Ok(Entry { fact: Fact::Rows(_), .. }))
 }

@@ -1,0 +1,201 @@
+//! Segments on local disk until they are shipped: one folder, one budget.
+//!
+//! ```text
+//! <spool>/<session>/<number>.hot     being written, no seal yet
+//! <spool>/<session>/<number>.fgseg   finished, to be shipped, then removed
+//! <spool>/<session>/<number>.broken  damaged on this disk: kept for a human, never shipped
+//! ```
+//!
+//! The volume's limit is kept by counting, not by waiting for the disk to fail: a volume that grows past its limit
+//! gets the pod evicted, and the evidence with it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::metrics::gauge::Gauge;
+use recording::{
+    Fact,
+    entry::Recovered,
+    segment::{Broken, EXTENSION, Writer},
+};
+
+use super::{Unrecorded, journal::Class};
+
+/// Extension of the file that is being written.
+pub(super) const HOT: &str = "hot";
+const BROKEN: &str = "broken";
+
+/// The folder and its budget.
+#[derive(Clone)]
+pub(super) struct Spool {
+    dir: Arc<Path>,
+    limit: u64,
+    used: Arc<AtomicU64>,
+    gauge: Gauge<i64>,
+}
+
+impl Spool {
+    /// Takes up the folder, ending what a crash left in it.
+    pub(super) fn open(dir: PathBuf, limit: u64, gauge: Gauge<i64>) -> Result<Self, Unrecorded> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        let spool = Self { dir: dir.into(), limit, used: Arc::default(), gauge };
+        for (session, number, path) in spool.files()? {
+            match path.extension().and_then(|it| it.to_str()) {
+                Some(HOT) => recover(&session, number, &path)?,
+                Some(EXTENSION | BROKEN) => {}
+                _ => continue,
+            }
+        }
+        let used = spool.files()?.into_iter().filter_map(|(_, _, path)| path.metadata().ok());
+        spool.add(used.map(|it| it.len()).sum());
+        Ok(spool)
+    }
+
+    /// Bytes in the folder.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The folder of one session, made if it is not there.
+    pub(super) fn session(&self, session: &str) -> Result<PathBuf, Unrecorded> {
+        // The operator gives the id; a name that is none must never become a path.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if session.is_empty() || session.len() > 64 || !session.chars().all(is_name) {
+            return Err(Unrecorded::Unwritable("the session's id is no file name".into()));
+        }
+        let dir = self.dir.join(session);
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+            _ => {
+                sync_dir(&self.dir)?;
+                Ok(dir)
+            }
+        }
+    }
+
+    /// Takes room from the budget. New statements and rows end at four fifths, so that the outcomes of what already
+    /// runs, and the closing of sessions, always have a place.
+    pub(super) fn reserve(&self, bytes: u64, class: Class) -> bool {
+        let limit = match class {
+            Class::Statement | Class::Rows => self.limit / 5 * 4,
+            Class::Outcome => self.limit / 20 * 19,
+            Class::Closing => u64::MAX,
+        };
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|sum| *sum <= limit)
+        });
+        self.show();
+        taken.is_ok()
+    }
+
+    /// Takes room whatever the budget says: seals, which are small and end things.
+    pub(super) fn add(&self, bytes: u64) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.show();
+    }
+
+    /// Gives room back.
+    pub(super) fn release(&self, bytes: u64) {
+        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            Some(used.saturating_sub(bytes))
+        });
+        self.show();
+    }
+
+    fn show(&self) {
+        self.gauge.set(i64::try_from(self.used()).unwrap_or(i64::MAX));
+    }
+
+    /// Finished segments, by session and in order.
+    pub(super) fn segments(&self) -> BTreeMap<String, Vec<PathBuf>> {
+        let mut segments: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for (session, _, path) in self.files().unwrap_or_default() {
+            if path.extension().is_some_and(|it| it == EXTENSION) {
+                segments.entry(session).or_default().push(path);
+            }
+        }
+        segments
+    }
+
+    /// Forgets a shipped segment, and the session's folder with the last one.
+    pub(super) fn remove(&self, segment: &Path) -> io::Result<()> {
+        let length = segment.metadata().map_or(0, |it| it.len());
+        fs::remove_file(segment)?;
+        self.release(length);
+        if let Some(dir) = segment.parent() {
+            // Fails while anything else is in it, as it should.
+            fs::remove_dir(dir).ok();
+        }
+        Ok(())
+    }
+
+    /// Puts a segment aside that this disk has damaged.
+    pub(super) fn set_aside(&self, segment: &Path) -> io::Result<()> {
+        fs::rename(segment, segment.with_extension(BROKEN))
+    }
+
+    /// Every file of every session: session, number, path; in order.
+    fn files(&self) -> io::Result<Vec<(String, u64, PathBuf)>> {
+        let mut files = Vec::new();
+        for session in fs::read_dir(&self.dir)? {
+            let session = session?;
+            if !session.file_type()?.is_dir() {
+                continue;
+            }
+            let Ok(name) = session.file_name().into_string() else { continue };
+            for file in fs::read_dir(session.path())? {
+                let path = file?.path();
+                let number = path.file_stem().and_then(|it| it.to_str()?.parse().ok());
+                if let Some(number) = number {
+                    files.push((name.clone(), number, path));
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Ends a segment that a crash left without a seal: cuts off what is not whole, and says so in it.
+fn recover(session: &str, number: u64, path: &Path) -> Result<(), Unrecorded> {
+    let bytes = fs::read(path)?;
+    let (mut writer, end) = match Writer::recover(&bytes) {
+        Ok(recovered) => recovered,
+        // Nothing in it was ever whole, so nothing in it was ever promised.
+        Err(Broken::Torn) => return Ok(fs::remove_file(path)?),
+        Err(error) => {
+            tracing::error!(session, number, %error, "a segment in the spool is damaged");
+            return Ok(fs::rename(path, path.with_extension(BROKEN))?);
+        }
+    };
+    let dropped_bytes = (bytes.len() - end) as u64;
+    let fact = Fact::Recovered(Recovered {
+        dropped_bytes,
+        cause: "the sidecar ended without sealing".into(),
+    });
+    let mut tail = Vec::new();
+    writer
+        .entry(fact, super::journal::now_ms(), &mut tail)
+        .map_err(|error| Unrecorded::Unwritable(error.to_string()))?;
+    let mut file = File::options().append(true).open(path)?;
+    file.set_len(end as u64)?;
+    file.write_all(&tail)?;
+    file.sync_data()?;
+    fs::rename(path, path.with_extension(EXTENSION))?;
+    tracing::warn!(session, number, dropped_bytes, "took up a recording that ended without a seal");
+    Ok(path.parent().map_or(Ok(()), sync_dir)?)
+}
+
+/// A new name is durable only when its folder is.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
