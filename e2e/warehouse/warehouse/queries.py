@@ -186,9 +186,10 @@ def _encode(query: Query, limits: Limits) -> Encoded:
     if rows > limits.inline_rows or rows > 1 and table.nbytes > limits.inline_bytes:
         inline_rows = min(limits.inline_rows, max(1, rows * limits.inline_bytes // max(table.nbytes, 1)))
     first = table.slice(0, inline_rows)
+    kinds = results.integers(table, columns) if arrow else []
     if arrow:
         inline = {"queryResultFormat": "arrow",
-                  "rowsetBase64": "" if answer.described else results.arrow_base64(first, columns)}
+                  "rowsetBase64": "" if answer.described else results.arrow_base64(first, columns, kinds)}
     else:
         inline = {"queryResultFormat": "json", "rowset": results.json_rows(first, columns)}
     encoded = Encoded(inline)
@@ -198,6 +199,6 @@ def _encode(query: Query, limits: Limits) -> Encoded:
     step = max(1, min(limits.chunk_rows, size // per_row))
     for start in range(inline_rows, rows, step):
         part = table.slice(start, step)
-        plain = results.arrow_stream(part, columns) if arrow else results.json_chunk(part, columns)
+        plain = results.arrow_stream(part, columns, kinds) if arrow else results.json_chunk(part, columns)
         encoded.chunks.append((gzip.compress(plain, 1), part.num_rows, len(plain)))
     return encoded

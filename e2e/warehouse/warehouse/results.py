@@ -16,11 +16,19 @@ _NARROW = [(pa.int8(), 1), (pa.int16(), 2), (pa.int32(), 4), (pa.int64(), 8)]
 _UTC_OFFSET = 1440  # zone offsets travel as minutes + 1440
 
 
-def arrow_stream(table: pa.Table, columns: list[Column]) -> bytes:
-    """One Arrow IPC stream; integers are unscaled and as narrow as these rows allow."""
+def integers(table: pa.Table, columns: list[Column]) -> list[pa.DataType | None]:
+    """The narrowest integer that holds each NUMBER column, unscaled.
+
+    One choice for the whole result: connector 5 reads every chunk by the schema of the first rows.
+    """
+    return [_narrowest(_flat(a)) if c.type == "fixed" else None for a, c in zip(table.columns, columns, strict=True)]
+
+
+def arrow_stream(table: pa.Table, columns: list[Column], kinds: list[pa.DataType | None]) -> bytes:
+    """One Arrow IPC stream of these rows, with `kinds` from [`integers`] of the whole result."""
     arrays, fields = [], []
-    for array, column in zip(table.columns, columns, strict=True):
-        encoded, width = _arrow_array(_flat(array), column)
+    for array, column, kind in zip(table.columns, columns, kinds, strict=True):
+        encoded, width = _number(_flat(array), kind) if kind else _arrow_array(_flat(array), column)
         arrays.append(encoded)
         fields.append(pa.field(column.name, encoded.type, column.nullable, _metadata(column, width)))
     schema = pa.schema(fields)
@@ -31,8 +39,8 @@ def arrow_stream(table: pa.Table, columns: list[Column]) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def arrow_base64(table: pa.Table, columns: list[Column]) -> str:
-    return base64.b64encode(arrow_stream(table, columns)).decode()
+def arrow_base64(table: pa.Table, columns: list[Column], kinds: list[pa.DataType | None]) -> str:
+    return base64.b64encode(arrow_stream(table, columns, kinds)).decode()
 
 
 def json_rows(table: pa.Table, columns: list[Column]) -> list[list[str | None]]:
@@ -71,8 +79,6 @@ def _metadata(column: Column, width: int) -> dict[str, str]:
 
 def _arrow_array(array: pa.Array, column: Column) -> tuple[pa.Array, int]:
     match column.type:
-        case "fixed":
-            return _narrowed(array, column)
         case "real":
             return array.cast(pa.float64()), 8
         case "boolean":
@@ -96,24 +102,28 @@ def _rescaled(nanoseconds: pa.Array, scale: int | None) -> pa.Array:
     return nanoseconds if divisor == 1 else pc.divide(nanoseconds, divisor)
 
 
-def _narrowed(array: pa.Array, column: Column) -> tuple[pa.Array, int]:
+def _narrowest(array: pa.Array) -> pa.DataType:
     if pa.types.is_null(array.type):
-        return array.cast(pa.int8()), 1
-    if pa.types.is_decimal(array.type):
-        whole = _unscaled(array)
-        low, high = (x.as_py() for x in pc.min_max(whole).values())
-        if low is not None and (low < -(2**63) or high >= 2**63):
-            return array.cast(pa.decimal128(38, array.type.scale)), 16
-        array = whole.cast(pa.int64())
-    elif pa.types.is_floating(array.type):
-        array = array.cast(pa.int64())
-    low, high = (x.as_py() for x in pc.min_max(array).values())
-    if low is None:
-        low = high = 0
+        return pa.int8()
+    scale = array.type.scale if pa.types.is_decimal(array.type) else 0
+    low, high = (x.as_py() or 0 for x in pc.min_max(_whole(array)).values())
     for kind, width in _NARROW:
         if -(2 ** (8 * width - 1)) <= low and high < 2 ** (8 * width - 1):
-            return array.cast(kind), width
-    return array.cast(pa.decimal128(38, 0)), 16
+            return kind
+    return pa.decimal128(38, scale)
+
+
+def _number(array: pa.Array, kind: pa.DataType) -> tuple[pa.Array, int]:
+    if pa.types.is_decimal(kind):
+        return array.cast(kind), 16
+    return _whole(array).cast(kind), kind.byte_width
+
+
+def _whole(array: pa.Array) -> pa.Array:
+    """The numbers as integers, their decimal point dropped."""
+    if pa.types.is_decimal(array.type):
+        return _unscaled(array)
+    return array.cast(pa.int64()) if pa.types.is_floating(array.type) else array
 
 
 def _unscaled(array: pa.Array) -> pa.Array:
