@@ -1,0 +1,134 @@
+//! Session and statement parameters: which ones a client may set.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A parameter and its value, as it was sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Name, as sent.
+    pub name: String,
+    /// Value: bool, number or text.
+    pub value: Box<RawValue>,
+}
+
+/// What becomes of a parameter that a client set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Sent on.
+    Passed,
+    /// Left out: unknown, or ours to set.
+    Stripped,
+    /// Refused: it would change what a statement means.
+    Refused,
+    /// Refused as the account does: more statements than one in a text.
+    SeveralStatements,
+}
+
+/// Parameters that change nothing about which objects a statement touches.
+const PASSED: &[&str] = &[
+    "ABORT_DETACHED_QUERY",
+    "AUTOCOMMIT",
+    "BINARY_OUTPUT_FORMAT",
+    "CLIENT_MEMORY_LIMIT",
+    "CLIENT_METADATA_REQUEST_USE_CONNECTION_CTX",
+    "CLIENT_PREFETCH_THREADS",
+    "CLIENT_SESSION_KEEP_ALIVE",
+    "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY",
+    "CLIENT_TIMESTAMP_TYPE_MAPPING",
+    "DATE_OUTPUT_FORMAT",
+    "DOTNET_QUERY_RESULT_FORMAT",
+    "ERROR_ON_NONDETERMINISTIC_MERGE",
+    "ERROR_ON_NONDETERMINISTIC_UPDATE",
+    "GO_QUERY_RESULT_FORMAT",
+    "JDBC_QUERY_RESULT_FORMAT",
+    "JDBC_TREAT_DECIMAL_AS_INT",
+    "JDBC_TREAT_TIMESTAMP_NTZ_AS_UTC",
+    "JDBC_USE_SESSION_TIMEZONE",
+    "LOCK_TIMEOUT",
+    "NODEJS_QUERY_RESULT_FORMAT",
+    "ODBC_QUERY_RESULT_FORMAT",
+    "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT",
+    "QUERY_RESULT_FORMAT",
+    "QUERY_TAG",
+    "QUERY_TIMEOUT",
+    "ROWS_PER_RESULTSET",
+    "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS",
+    "STATEMENT_TIMEOUT_IN_SECONDS",
+    "TIMESTAMP_LTZ_OUTPUT_FORMAT",
+    "TIMESTAMP_NTZ_OUTPUT_FORMAT",
+    "TIMESTAMP_OUTPUT_FORMAT",
+    "TIMESTAMP_TZ_OUTPUT_FORMAT",
+    "TIMEZONE",
+    "TIME_OUTPUT_FORMAT",
+    "TRANSACTION_ABORT_ON_ERROR",
+    "USE_CACHED_RESULT",
+    "WEEK_OF_YEAR_POLICY",
+    "WEEK_START",
+];
+
+/// Parameters that change how names or literals are read: a decision made without them would be about another
+/// statement.
+const REFUSED: &[&str] = &[
+    "BINARY_INPUT_FORMAT",
+    "DATE_INPUT_FORMAT",
+    "DEFAULT_DDL_COLLATION",
+    "ENABLE_UNLOAD_PHYSICAL_TYPE_OPTIMIZATION",
+    "QUOTED_IDENTIFIERS_IGNORE_CASE",
+    "SEARCH_PATH",
+    "SIMULATED_DATA_SHARING_CONSUMER",
+    "TIMESTAMP_INPUT_FORMAT",
+    "TIMESTAMP_TYPE_MAPPING",
+    "TIME_INPUT_FORMAT",
+    "TWO_DIGIT_CENTURY_START",
+    "UNSUPPORTED_DDL_ACTION",
+];
+
+/// What becomes of `name = value`, whichever way it came in.
+#[must_use]
+pub fn fate(name: &str, value: &RawValue) -> Fate {
+    let name = name.to_ascii_uppercase();
+    let value = value.get().trim_matches('"');
+    match name.as_str() {
+        // One statement is what the account assumes without the parameter.
+        "MULTI_STATEMENT_COUNT" if value == "1" => Fate::Stripped,
+        "MULTI_STATEMENT_COUNT" => Fate::SeveralStatements,
+        "QUOTED_IDENTIFIERS_IGNORE_CASE" if value.eq_ignore_ascii_case("false") => Fate::Stripped,
+        name if REFUSED.contains(&name) => Fate::Refused,
+        name if PASSED.contains(&name) && plain(value) => Fate::Passed,
+        _ => Fate::Stripped,
+    }
+}
+
+/// Lists and objects are no parameter values.
+fn plain(value: &str) -> bool {
+    !value.starts_with(['{', '['])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_pass_are_stripped_or_are_refused() {
+        for (name, value, expected) in [
+            ("QUERY_TAG", "\"x\"", Fate::Passed),
+            ("query_timeout", "3", Fate::Passed),
+            ("TIMEZONE", "{\"a\":1}", Fate::Stripped),
+            ("CLIENT_RESULT_CHUNK_SIZE", "160", Fate::Stripped),
+            ("CLIENT_TELEMETRY_ENABLED", "true", Fate::Stripped),
+            ("NEW_SQL_FORMAT", "false", Fate::Stripped),
+            ("quoted_identifiers_ignore_case", "true", Fate::Refused),
+            ("QUOTED_IDENTIFIERS_IGNORE_CASE", "false", Fate::Stripped),
+            ("SEARCH_PATH", "\"$current, X\"", Fate::Refused),
+            ("MULTI_STATEMENT_COUNT", "1", Fate::Stripped),
+            ("MULTI_STATEMENT_COUNT", "\"1\"", Fate::Stripped),
+            ("MULTI_STATEMENT_COUNT", "0", Fate::SeveralStatements),
+            ("multi_statement_count", "2", Fate::SeveralStatements),
+            ("NO_SUCH_THING", "1", Fate::Stripped),
+        ] {
+            let value = RawValue::from_string(value.to_owned()).unwrap();
+            assert_eq!(fate(name, &value), expected, "{name} = {value}");
+        }
+    }
+}

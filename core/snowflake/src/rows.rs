@@ -1,0 +1,203 @@
+//! Row sets: walked cell by cell with one mask per column, in the format they came in.
+//!
+//! The format is never changed: JSON stays JSON, an Arrow stream stays an Arrow stream with the same schema and
+//! metadata. A masked column may only become wider (an integer whose mask needs more bits) and nullable.
+
+mod arrow;
+mod json;
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::decode::{self, Malformed};
+pub use crate::value::{Column, Kind, Value};
+
+pub use arrow::mask_stream;
+pub use json::{mask_chunk, mask_rowset};
+
+/// What a caller does to the cells of one column.
+pub trait Mask: Send + Sync {
+    /// The value the agent sees in place of `value`. A value that does not fit the column becomes NULL.
+    fn apply<'a>(&self, column: &Column, value: Value<'a>) -> Value<'a>;
+}
+
+/// The columns of a result and their masks, by position.
+#[derive(Clone)]
+pub struct Layout {
+    /// The columns in order.
+    pub columns: Vec<Column>,
+    /// One per column; `None` passes the column as it is.
+    pub masks: Vec<Option<Arc<dyn Mask>>>,
+}
+
+/// Rows after their masks.
+#[derive(Debug)]
+pub struct Masked {
+    /// The bytes, in the format they came in.
+    pub bytes: Vec<u8>,
+    /// How many rows.
+    pub rows: u64,
+    /// How many cells went through a mask.
+    pub masked_cells: u64,
+}
+
+/// Why rows cannot be relayed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowsError {
+    /// The rows are not in the format they claim to be.
+    #[error("the rows are not readable: {0}")]
+    Unreadable(String),
+    /// A row or stream has other columns than the row type says.
+    #[error("the rows have {found} columns, the row type has {expected}")]
+    Width {
+        /// Columns of the row type.
+        expected: usize,
+        /// Columns found.
+        found: usize,
+    },
+    /// A cell is not of its column's type.
+    #[error("a cell of column {position} is not of its type")]
+    Cell {
+        /// Position of the column.
+        position: usize,
+    },
+}
+
+impl Layout {
+    /// A layout without masks.
+    #[must_use]
+    pub fn plain(columns: Vec<Column>) -> Self {
+        let masks = columns.iter().map(|_| None).collect();
+        Self { columns, masks }
+    }
+
+    /// Whether any column is masked.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.masks.iter().any(Option::is_some)
+    }
+}
+
+/// One entry of `rowtype`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RowType {
+    name: String,
+    #[serde(rename = "type")]
+    word: String,
+    precision: Option<u32>,
+    scale: Option<u32>,
+    length: Option<u64>,
+    nullable: Option<bool>,
+    fields: Option<serde_json::Value>,
+}
+
+/// Reads `rowtype`.
+pub fn columns(rowtype: &str) -> Result<Vec<Column>, Malformed> {
+    let entries: Vec<RowType> = decode::from_slice(rowtype.as_bytes())?;
+    let structured = |fields: &Option<serde_json::Value>| {
+        fields.as_ref().is_some_and(|fields| !fields.is_null())
+    };
+    Ok(entries
+        .into_iter()
+        .map(|entry| {
+            let word = entry.word.to_ascii_lowercase();
+            Column {
+                kind: Kind::of(&word, structured(&entry.fields)),
+                word,
+                name: entry.name,
+                precision: entry.precision,
+                scale: entry.scale,
+                length: entry.length,
+                nullable: entry.nullable.unwrap_or(true),
+            }
+        })
+        .collect())
+}
+
+/// `rowtype` with masked columns marked nullable: a mask may give NULL where the table had none.
+pub(crate) fn loosen(rowtype: &str, layout: &Layout) -> Result<String, Malformed> {
+    let mut entries: Vec<serde_json::Map<String, serde_json::Value>> =
+        decode::from_slice(rowtype.as_bytes())?;
+    for (entry, mask) in entries.iter_mut().zip(&layout.masks) {
+        if mask.is_some() {
+            entry.insert("nullable".to_owned(), true.into());
+        }
+    }
+    serde_json::to_string(&entries).map_err(|_| Malformed::Field("rowtype"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    /// Replaces every value by one that shows its type, and keeps NULL.
+    pub(crate) struct Stamp;
+
+    impl Mask for Stamp {
+        fn apply<'a>(&self, _: &Column, value: Value<'a>) -> Value<'a> {
+            match value {
+                Value::Null => Value::Null,
+                Value::Text(_) => Value::Text(Cow::Borrowed("***")),
+                Value::Fixed(n) => Value::Fixed(n - n.rem_euclid(1000)),
+                Value::Real(_) => Value::Real(0.5),
+                Value::Boolean(_) => Value::Boolean(false),
+                Value::Date(days) => Value::Date(days - days.rem_euclid(365)),
+                Value::Time(_) => Value::Time(0),
+                Value::Timestamp { seconds, offset, .. } => {
+                    Value::Timestamp { seconds: seconds - 1, nanos: 500_000_000, offset }
+                }
+                Value::Binary(_) => Value::Binary(Cow::Borrowed(&[0xAB])),
+            }
+        }
+    }
+
+    /// Gives back what it got: shows that nothing is lost on the way.
+    pub(crate) struct Same;
+
+    impl Mask for Same {
+        fn apply<'a>(&self, _: &Column, value: Value<'a>) -> Value<'a> {
+            value
+        }
+    }
+
+    /// Every cell becomes NULL.
+    pub(crate) struct Nothing;
+
+    impl Mask for Nothing {
+        fn apply<'a>(&self, _: &Column, _: Value<'a>) -> Value<'a> {
+            Value::Null
+        }
+    }
+
+    pub(crate) fn column(word: &str, scale: Option<u32>) -> Column {
+        Column {
+            name: word.to_ascii_uppercase(),
+            kind: Kind::of(word, false),
+            word: word.to_owned(),
+            precision: Some(38),
+            scale,
+            length: None,
+            nullable: true,
+        }
+    }
+
+    pub(crate) fn layout(columns: Vec<Column>, mask: Option<Arc<dyn Mask>>) -> Layout {
+        let masks = columns.iter().map(|_| mask.clone()).collect();
+        Layout { columns, masks }
+    }
+
+    #[test]
+    fn a_masked_column_is_nullable_and_keeps_its_other_words() {
+        let rowtype = r#"[{"name":"A","type":"fixed","nullable":false,"scale":0,"precision":38,"x":12345678901234567},{"name":"B","type":"text","nullable":false}]"#;
+        let mut layout = Layout::plain(columns(rowtype).unwrap());
+        layout.masks[0] = Some(Arc::new(Same));
+        let loose = loosen(rowtype, &layout).unwrap();
+        let loose: serde_json::Value = serde_json::from_str(&loose).unwrap();
+        assert_eq!(loose[0]["nullable"], true);
+        assert_eq!(loose[0]["x"], 12_345_678_901_234_567_u64);
+        assert_eq!(loose[1]["nullable"], false);
+    }
+}

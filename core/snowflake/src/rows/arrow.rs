@@ -1,0 +1,609 @@
+//! Arrow row sets: one IPC stream in, one IPC stream out.
+//!
+//! Only masked columns are taken apart; the others keep their arrays. The account encodes one logical type in
+//! several physical ones, and widths may differ between the chunks of one result, so each stream is read by its own
+//! schema.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    Float64Array, Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, PrimitiveArray,
+    RecordBatch, StringArray, StructArray, new_null_array,
+};
+use arrow_buffer::NullBuffer;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+
+use super::{Column, Kind, Layout, Mask, Masked, RowsError, Value};
+
+impl From<ArrowError> for RowsError {
+    fn from(error: ArrowError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// Masks an Arrow IPC stream.
+///
+/// A malformed stream is an error; should the decoder itself panic on one, the caller's task ends, so callers run it
+/// as a task of its own.
+pub fn mask_stream(stream: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
+    let reader = StreamReader::try_new(stream, None)?;
+    let schema = reader.schema();
+    if schema.fields().len() != layout.columns.len() {
+        return Err(RowsError::Width {
+            expected: layout.columns.len(),
+            found: schema.fields().len(),
+        });
+    }
+    let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut columns = Vec::with_capacity(layout.columns.len());
+    let mut masked_columns = 0;
+    for (position, (column, mask)) in layout.columns.iter().zip(&layout.masks).enumerate() {
+        let field = schema.field(position);
+        let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(position)).collect();
+        columns.push(match mask {
+            None => (field.clone(), arrays.into_iter().cloned().collect()),
+            Some(mask) => {
+                masked_columns += 1;
+                mask_column(field, &arrays, column, mask.as_ref())?
+            }
+        });
+    }
+    let bytes = write(&schema, &columns, &batches)?;
+    Ok(Masked { bytes, rows: rows as u64, masked_cells: (rows * masked_columns) as u64 })
+}
+
+fn write(
+    schema: &SchemaRef,
+    columns: &[(Field, Vec<ArrayRef>)],
+    batches: &[RecordBatch],
+) -> Result<Vec<u8>, RowsError> {
+    let fields: Fields = columns.iter().map(|(field, _)| field.clone()).collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    let size: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+    let mut writer = StreamWriter::try_new(Vec::with_capacity(size / 2), &schema)?;
+    for (number, batch) in batches.iter().enumerate() {
+        let arrays = columns.iter().filter_map(|(_, arrays)| arrays.get(number).cloned()).collect();
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?)?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+/// The masked arrays of one column, and its field: nullable, and wider where the mask needs it.
+fn mask_column(
+    field: &Field,
+    arrays: &[&ArrayRef],
+    column: &Column,
+    mask: &dyn Mask,
+) -> Result<(Field, Vec<ArrayRef>), RowsError> {
+    let physical = match field.data_type() {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        plain => plain.clone(),
+    };
+    let mut masked = Vec::with_capacity(arrays.len());
+    for array in arrays {
+        masked.push(mask_values(array.as_ref(), &physical, column, mask));
+    }
+    let physical = match column.kind {
+        Kind::Fixed => wide_enough(&physical, &masked, column.scale.unwrap_or(0)),
+        _ => physical,
+    };
+    let arrays = masked
+        .into_iter()
+        .map(|values| build(&values, &physical, column))
+        .collect::<Result<Vec<ArrayRef>, RowsError>>()?;
+    let field = Field::new(field.name(), physical, true).with_metadata(field.metadata().clone());
+    Ok((field, arrays))
+}
+
+fn mask_values<'a>(
+    array: &'a dyn Array,
+    physical: &DataType,
+    column: &Column,
+    mask: &dyn Mask,
+) -> Vec<Value<'a>> {
+    // Values of a dictionary are read through its keys; an empty dictionary has only NULLs.
+    let (values, keys): (&dyn Array, Option<Vec<usize>>) = match array.as_any_dictionary_opt() {
+        Some(dictionary) if dictionary.values().is_empty() => (dictionary.values().as_ref(), None),
+        Some(dictionary) => (dictionary.values().as_ref(), Some(dictionary.normalized_keys())),
+        None => (array, None),
+    };
+    let reader = Reader::of(values, physical, column);
+    (0..array.len())
+        .map(|row| {
+            let at = keys.as_ref().map_or(row, |keys| keys.get(row).copied().unwrap_or(row));
+            let null = array.is_null(row) || at >= values.len() || values.is_null(at);
+            let value = if null { Value::Null } else { reader.value(at) };
+            mask.apply(column, value)
+        })
+        .collect()
+}
+
+/// One physical array, read as values of its column.
+enum Reader<'a> {
+    Int8(&'a PrimitiveArray<Int8Type>),
+    Int16(&'a PrimitiveArray<Int16Type>),
+    Int32(&'a PrimitiveArray<Int32Type>),
+    Int64(&'a PrimitiveArray<Int64Type>),
+    Decimal(&'a PrimitiveArray<Decimal128Type>),
+    Real(&'a PrimitiveArray<Float64Type>),
+    Text(&'a StringArray),
+    LargeText(&'a LargeStringArray),
+    Boolean(&'a BooleanArray),
+    Date(&'a PrimitiveArray<Date32Type>),
+    Time32(&'a PrimitiveArray<Int32Type>),
+    Time64(&'a PrimitiveArray<Int64Type>),
+    /// A timestamp as units of 10^-scale seconds.
+    Units(&'a PrimitiveArray<Int64Type>, u32),
+    /// A timestamp taken apart.
+    Parts {
+        epoch: &'a PrimitiveArray<Int64Type>,
+        /// Nanoseconds; without it the epoch counts units of 10^-scale seconds.
+        fraction: Option<&'a PrimitiveArray<Int32Type>>,
+        zone: Option<&'a PrimitiveArray<Int32Type>>,
+        scale: u32,
+    },
+    Binary(&'a BinaryArray),
+    LargeBinary(&'a LargeBinaryArray),
+    /// A type that is not taken apart: a mask sees NULL and can only leave NULL.
+    Opaque,
+}
+
+fn primitive<T: ArrowPrimitiveType>(array: &dyn Array) -> Option<&PrimitiveArray<T>> {
+    array.as_primitive_opt::<T>()
+}
+
+impl<'a> Reader<'a> {
+    fn of(array: &'a dyn Array, physical: &DataType, column: &Column) -> Self {
+        Self::find(array, physical, column).unwrap_or(Self::Opaque)
+    }
+
+    fn find(array: &'a dyn Array, physical: &DataType, column: &Column) -> Option<Self> {
+        let scale = column.scale.unwrap_or(0);
+        Some(match (column.kind, physical) {
+            (Kind::Fixed, DataType::Int8) => Self::Int8(primitive(array)?),
+            (Kind::Fixed, DataType::Int16) => Self::Int16(primitive(array)?),
+            (Kind::Fixed, DataType::Int32) => Self::Int32(primitive(array)?),
+            (Kind::Fixed, DataType::Int64) => Self::Int64(primitive(array)?),
+            (Kind::Fixed, DataType::Decimal128(..)) => Self::Decimal(primitive(array)?),
+            (Kind::Real, DataType::Float64) => Self::Real(primitive(array)?),
+            (Kind::Text | Kind::SemiStructured, DataType::Utf8) => {
+                Self::Text(array.as_string_opt()?)
+            }
+            (Kind::Text | Kind::SemiStructured, DataType::LargeUtf8) => {
+                Self::LargeText(array.as_string_opt()?)
+            }
+            (Kind::Boolean, DataType::Boolean) => Self::Boolean(array.as_boolean_opt()?),
+            (Kind::Date, DataType::Date32) => Self::Date(primitive(array)?),
+            (Kind::Time, DataType::Int32) => Self::Time32(primitive(array)?),
+            (Kind::Time, DataType::Int64) => Self::Time64(primitive(array)?),
+            (Kind::TimestampNtz | Kind::TimestampLtz, DataType::Int64) => {
+                Self::Units(primitive(array)?, scale)
+            }
+            (Kind::TimestampNtz | Kind::TimestampLtz | Kind::TimestampTz, DataType::Struct(_)) => {
+                let parts = array.as_struct_opt()?;
+                let zone = parts.column_by_name("timezone").map(|zone| primitive(zone.as_ref()));
+                if zone.is_some() != (column.kind == Kind::TimestampTz) {
+                    return None;
+                }
+                Self::Parts {
+                    epoch: primitive(parts.column_by_name("epoch")?.as_ref())?,
+                    fraction: match parts.column_by_name("fraction") {
+                        Some(fraction) => Some(primitive(fraction.as_ref())?),
+                        None => None,
+                    },
+                    zone: match zone {
+                        Some(zone) => Some(zone?),
+                        None => None,
+                    },
+                    scale,
+                }
+            }
+            (Kind::Binary, DataType::Binary) => Self::Binary(array.as_binary_opt()?),
+            (Kind::Binary, DataType::LargeBinary) => Self::LargeBinary(array.as_binary_opt()?),
+            _ => return None,
+        })
+    }
+
+    fn value(&self, row: usize) -> Value<'a> {
+        match self {
+            Self::Int8(array) => Value::Fixed(i128::from(array.value(row))),
+            Self::Int16(array) => Value::Fixed(i128::from(array.value(row))),
+            Self::Int32(array) => Value::Fixed(i128::from(array.value(row))),
+            Self::Int64(array) => Value::Fixed(i128::from(array.value(row))),
+            Self::Decimal(array) => Value::Fixed(array.value(row)),
+            Self::Real(array) => Value::Real(array.value(row)),
+            Self::Text(array) => Value::Text(Cow::Borrowed(array.value(row))),
+            Self::LargeText(array) => Value::Text(Cow::Borrowed(array.value(row))),
+            Self::Boolean(array) => Value::Boolean(array.value(row)),
+            Self::Date(array) => Value::Date(array.value(row)),
+            Self::Time32(array) => Value::Time(i64::from(array.value(row))),
+            Self::Time64(array) => Value::Time(array.value(row)),
+            Self::Units(array, scale) => apart(array.value(row), *scale, None),
+            Self::Parts { epoch, fraction, zone, scale } => {
+                let offset = zone.map(|zone| zone.value(row) - 1440);
+                match fraction {
+                    None => apart(epoch.value(row), *scale, offset),
+                    Some(fraction) => match u32::try_from(fraction.value(row)) {
+                        Ok(nanos) => Value::Timestamp { seconds: epoch.value(row), nanos, offset },
+                        Err(_) => Value::Null,
+                    },
+                }
+            }
+            Self::Binary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
+            Self::LargeBinary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
+            Self::Opaque => Value::Null,
+        }
+    }
+}
+
+/// Units of 10^-scale seconds as seconds and nanoseconds.
+fn apart(units: i64, scale: u32, offset: Option<i32>) -> Value<'static> {
+    let per_second = 10_i64.pow(scale.min(9));
+    let nanos = units.rem_euclid(per_second) * 10_i64.pow(9 - scale.min(9));
+    match u32::try_from(nanos) {
+        Ok(nanos) => Value::Timestamp { seconds: units.div_euclid(per_second), nanos, offset },
+        Err(_) => Value::Null,
+    }
+}
+
+/// Seconds and nanoseconds as units of 10^-scale seconds.
+fn together(seconds: i64, nanos: u32, scale: u32) -> Option<i64> {
+    let per_second = 10_i64.pow(scale.min(9));
+    let part = i64::from(nanos) / 10_i64.pow(9 - scale.min(9));
+    seconds.checked_mul(per_second)?.checked_add(part)
+}
+
+/// The narrowest type, not narrower than the column's, that holds every masked value.
+fn wide_enough(physical: &DataType, masked: &[Vec<Value<'_>>], scale: u32) -> DataType {
+    let fits = |low: i128, high: i128| {
+        masked.iter().flatten().all(|value| match value {
+            Value::Fixed(number) => (low..=high).contains(number),
+            _ => true,
+        })
+    };
+    let widths = [
+        (DataType::Int8, i128::from(i8::MIN), i128::from(i8::MAX)),
+        (DataType::Int16, i128::from(i16::MIN), i128::from(i16::MAX)),
+        (DataType::Int32, i128::from(i32::MIN), i128::from(i32::MAX)),
+        (DataType::Int64, i128::from(i64::MIN), i128::from(i64::MAX)),
+    ];
+    let Some(narrowest) = widths.iter().position(|(width, ..)| width == physical) else {
+        return physical.clone();
+    };
+    for (width, low, high) in widths.into_iter().skip(narrowest) {
+        if fits(low, high) {
+            return width;
+        }
+    }
+    DataType::Decimal128(38, i8::try_from(scale).unwrap_or(0))
+}
+
+/// An array of the physical type; a value that does not fit is NULL.
+fn build(
+    values: &[Value<'_>],
+    physical: &DataType,
+    column: &Column,
+) -> Result<ArrayRef, RowsError> {
+    let scale = column.scale.unwrap_or(0);
+    Ok(match (column.kind, physical) {
+        (Kind::Fixed, DataType::Int8) => fixed::<Int8Type>(values),
+        (Kind::Fixed, DataType::Int16) => fixed::<Int16Type>(values),
+        (Kind::Fixed, DataType::Int32) => fixed::<Int32Type>(values),
+        (Kind::Fixed, DataType::Int64) => fixed::<Int64Type>(values),
+        (Kind::Fixed, DataType::Decimal128(precision, scale)) => {
+            let array: Decimal128Array = values.iter().map(number).collect();
+            Arc::new(array.with_precision_and_scale(*precision, *scale)?)
+        }
+        (Kind::Real, DataType::Float64) => {
+            let array: Float64Array = values
+                .iter()
+                .map(|value| if let Value::Real(real) = value { Some(*real) } else { None })
+                .collect();
+            Arc::new(array)
+        }
+        (Kind::Text | Kind::SemiStructured, DataType::Utf8) => {
+            Arc::new(values.iter().map(text).collect::<StringArray>())
+        }
+        (Kind::Text | Kind::SemiStructured, DataType::LargeUtf8) => {
+            Arc::new(values.iter().map(text).collect::<LargeStringArray>())
+        }
+        (Kind::Boolean, DataType::Boolean) => {
+            let array: BooleanArray = values
+                .iter()
+                .map(|value| if let Value::Boolean(truth) = value { Some(*truth) } else { None })
+                .collect();
+            Arc::new(array)
+        }
+        (Kind::Date, DataType::Date32) => {
+            let array: Date32Array = values
+                .iter()
+                .map(|value| if let Value::Date(days) = value { Some(*days) } else { None })
+                .collect();
+            Arc::new(array)
+        }
+        (Kind::Time, DataType::Int32) => {
+            let units = |value| time(value).and_then(|units| i32::try_from(units).ok());
+            Arc::new(values.iter().map(units).collect::<Int32Array>())
+        }
+        (Kind::Time, DataType::Int64) => Arc::new(values.iter().map(time).collect::<Int64Array>()),
+        (Kind::TimestampNtz | Kind::TimestampLtz, DataType::Int64) => {
+            let units = |value: &Value<'_>| match value {
+                Value::Timestamp { seconds, nanos, offset: None } => {
+                    together(*seconds, *nanos, scale)
+                }
+                _ => None,
+            };
+            Arc::new(values.iter().map(units).collect::<Int64Array>())
+        }
+        (Kind::TimestampNtz | Kind::TimestampLtz | Kind::TimestampTz, DataType::Struct(fields)) => {
+            parts(values, fields, column)?
+        }
+        (Kind::Binary, DataType::Binary) => {
+            Arc::new(values.iter().map(bytes).collect::<BinaryArray>())
+        }
+        (Kind::Binary, DataType::LargeBinary) => {
+            Arc::new(values.iter().map(bytes).collect::<LargeBinaryArray>())
+        }
+        (_, other) => new_null_array(other, values.len()),
+    })
+}
+
+fn number(value: &Value<'_>) -> Option<i128> {
+    if let Value::Fixed(number) = value { Some(*number) } else { None }
+}
+
+fn time(value: &Value<'_>) -> Option<i64> {
+    if let Value::Time(units) = value { Some(*units) } else { None }
+}
+
+fn text<'v>(value: &'v Value<'_>) -> Option<&'v str> {
+    if let Value::Text(text) = value { Some(text) } else { None }
+}
+
+fn bytes<'v>(value: &'v Value<'_>) -> Option<&'v [u8]> {
+    if let Value::Binary(bytes) = value { Some(bytes) } else { None }
+}
+
+fn fixed<T: ArrowPrimitiveType>(values: &[Value<'_>]) -> ArrayRef
+where
+    T::Native: TryFrom<i128>,
+{
+    let native = |value| number(value).and_then(|number| T::Native::try_from(number).ok());
+    Arc::new(values.iter().map(native).collect::<PrimitiveArray<T>>())
+}
+
+/// Timestamps taken apart into the children that the column has.
+fn parts(values: &[Value<'_>], fields: &Fields, column: &Column) -> Result<ArrayRef, RowsError> {
+    let scale = column.scale.unwrap_or(0);
+    let has_fraction = fields.iter().any(|field| field.name() == "fraction");
+    let has_zone = column.kind == Kind::TimestampTz;
+    let rows: Vec<Option<(i64, i32, i32)>> = values
+        .iter()
+        .map(|value| match value {
+            Value::Timestamp { seconds, nanos, offset } if offset.is_some() == has_zone => {
+                let epoch =
+                    if has_fraction { *seconds } else { together(*seconds, *nanos, scale)? };
+                Some((epoch, i32::try_from(*nanos).ok()?, offset.unwrap_or(0) + 1440))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut children: Vec<ArrayRef> = Vec::with_capacity(fields.len());
+    for field in fields {
+        children.push(match (field.name().as_str(), field.data_type()) {
+            ("epoch", DataType::Int64) => Arc::new(Int64Array::from_iter_values(
+                rows.iter().map(|row| row.map_or(0, |(epoch, ..)| epoch)),
+            )),
+            ("fraction", DataType::Int32) => Arc::new(Int32Array::from_iter_values(
+                rows.iter().map(|row| row.map_or(0, |(_, nanos, _)| nanos)),
+            )),
+            ("timezone", DataType::Int32) => Arc::new(Int32Array::from_iter_values(
+                rows.iter().map(|row| row.map_or(0, |(.., zone)| zone)),
+            )),
+            // A child that nobody knows cannot be written: the whole column becomes NULL.
+            _ => return Ok(new_null_array(&DataType::Struct(fields.clone()), values.len())),
+        });
+    }
+    let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();
+    Ok(Arc::new(StructArray::try_new(fields.clone(), children, Some(nulls))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use arrow_array::types::Int32Type as Key;
+    use arrow_array::{DictionaryArray, Int8Array, Int16Array};
+    use proptest::prelude::*;
+
+    use super::super::tests::{Nothing, Same, Stamp, column, layout};
+    use super::*;
+
+    fn stream(schema: Schema, batches: Vec<Vec<ArrayRef>>) -> Vec<u8> {
+        let schema = Arc::new(schema);
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        for arrays in batches {
+            writer.write(&RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap()).unwrap();
+        }
+        writer.into_inner().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> (SchemaRef, Vec<RecordBatch>) {
+        let reader = StreamReader::try_new(bytes, None).unwrap();
+        (reader.schema(), reader.map(Result::unwrap).collect())
+    }
+
+    fn field(name: &str, data_type: DataType) -> Field {
+        let metadata = HashMap::from([("logicalType".to_owned(), name.to_owned())]);
+        Field::new(name, data_type, true).with_metadata(metadata)
+    }
+
+    fn timestamp_parts(names: &[&str]) -> (Fields, ArrayRef) {
+        let fields: Fields = names
+            .iter()
+            .map(|name| {
+                let data_type = if *name == "epoch" { DataType::Int64 } else { DataType::Int32 };
+                Field::new(*name, data_type, true)
+            })
+            .collect();
+        let children = names
+            .iter()
+            .map(|name| -> ArrayRef {
+                match *name {
+                    "epoch" => Arc::new(Int64Array::from(vec![1_700_000_000, 0])),
+                    "fraction" => Arc::new(Int32Array::from(vec![123_456_789, 0])),
+                    _ => Arc::new(Int32Array::from(vec![1980, 0])),
+                }
+            })
+            .collect();
+        let nulls = NullBuffer::from(vec![true, false]);
+        let array = StructArray::new(fields.clone(), children, Some(nulls));
+        (fields, Arc::new(array))
+    }
+
+    /// Every physical encoding the account uses, each with a value and a NULL.
+    fn everything() -> (Vec<u8>, Vec<Column>) {
+        let (ntz, ntz_array) = timestamp_parts(&["epoch", "fraction"]);
+        let (tz16, tz16_array) = timestamp_parts(&["epoch", "fraction", "timezone"]);
+        let (tz8, tz8_array) = timestamp_parts(&["epoch", "timezone"]);
+        let decimal = Decimal128Array::from(vec![Some(12_345), None])
+            .with_precision_and_scale(38, 2)
+            .unwrap();
+        let dictionary: DictionaryArray<Key> = vec![Some("x"), None].into_iter().collect();
+        let columns: Vec<(&str, Option<u32>, ArrayRef)> = vec![
+            ("fixed", Some(0), Arc::new(Int8Array::from(vec![Some(-5), None]))),
+            ("fixed", Some(0), Arc::new(Int16Array::from(vec![Some(1500), None]))),
+            ("fixed", Some(2), Arc::new(Int32Array::from(vec![Some(150_001), None]))),
+            ("fixed", Some(0), Arc::new(Int64Array::from(vec![Some(i64::MIN), None]))),
+            ("fixed", Some(2), Arc::new(decimal)),
+            ("real", None, Arc::new(Float64Array::from(vec![Some(1.5), None]))),
+            ("text", None, Arc::new(StringArray::from(vec![Some("secret"), None]))),
+            ("variant", None, Arc::new(StringArray::from(vec![Some("{}"), None]))),
+            ("boolean", None, Arc::new(BooleanArray::from(vec![Some(true), None]))),
+            ("date", None, Arc::new(Date32Array::from(vec![Some(18_628), None]))),
+            ("time", Some(3), Arc::new(Int32Array::from(vec![Some(45_296_123), None]))),
+            ("time", Some(9), Arc::new(Int64Array::from(vec![Some(45_296_123_456_789), None]))),
+            ("timestamp_ntz", Some(3), Arc::new(Int64Array::from(vec![Some(-1_500), None]))),
+            ("timestamp_ntz", Some(9), ntz_array),
+            ("timestamp_tz", Some(9), tz16_array),
+            ("timestamp_tz", Some(0), tz8_array),
+            ("binary", None, Arc::new(BinaryArray::from(vec![Some(&b"\x1f"[..]), None]))),
+            ("text", None, Arc::new(dictionary)),
+        ];
+        assert_eq!(ntz.len() + tz16.len() + tz8.len(), 7);
+        let fields: Vec<Field> =
+            columns.iter().map(|(word, _, array)| field(word, array.data_type().clone())).collect();
+        let metadata = HashMap::from([("account".to_owned(), "kept".to_owned())]);
+        let schema = Schema::new_with_metadata(fields, metadata);
+        let layout = columns.iter().map(|(word, scale, _)| column(word, *scale)).collect();
+        (stream(schema, vec![columns.into_iter().map(|(.., array)| array).collect()]), layout)
+    }
+
+    #[test]
+    fn a_mask_that_changes_nothing_keeps_every_encoding_and_all_metadata() {
+        let (bytes, columns) = everything();
+        let same = mask_stream(&bytes, &layout(columns, Some(Arc::new(Same)))).unwrap();
+        let ((before, rows_before), (after, rows_after)) = (read(&bytes), read(&same.bytes));
+        assert_eq!(before.metadata(), after.metadata());
+        for (position, field) in before.fields().iter().enumerate() {
+            assert_eq!(field.metadata(), after.field(position).metadata());
+            if matches!(field.data_type(), DataType::Dictionary(..)) {
+                assert_eq!(after.field(position).data_type(), &DataType::Utf8);
+                continue;
+            }
+            assert_eq!(field.data_type(), after.field(position).data_type());
+            let (left, right) = (rows_before[0].column(position), rows_after[0].column(position));
+            assert_eq!(left, right, "column {position}");
+        }
+        assert_eq!((same.rows, same.masked_cells), (2, 36));
+    }
+
+    #[test]
+    fn every_encoding_is_masked_in_its_own_form() {
+        let (bytes, columns) = everything();
+        let masked = mask_stream(&bytes, &layout(columns, Some(Arc::new(Stamp)))).unwrap();
+        let (schema, rows) = read(&masked.bytes);
+        let shown: Vec<String> = schema
+            .fields()
+            .iter()
+            .zip(rows[0].columns())
+            .map(|(field, array)| format!("{}: {array:?}", field.data_type()))
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn an_integer_column_becomes_as_wide_as_its_mask_needs() {
+        let schema = Schema::new(vec![Field::new("A", DataType::Int8, false)]);
+        let batches: Vec<Vec<ArrayRef>> = vec![
+            vec![Arc::new(Int8Array::from(vec![5]))],
+            vec![Arc::new(Int8Array::from(vec![-5]))],
+        ];
+        let bytes = stream(schema, batches);
+        let columns = vec![column("fixed", Some(0))];
+        let masked = mask_stream(&bytes, &layout(columns, Some(Arc::new(Stamp)))).unwrap();
+        let (schema, rows) = read(&masked.bytes);
+        assert_eq!(schema.field(0).data_type(), &DataType::Int16);
+        assert!(schema.field(0).is_nullable());
+        assert_eq!(rows[0].column(0).as_primitive::<Int16Type>().value(0), 0);
+        assert_eq!(rows[1].column(0).as_primitive::<Int16Type>().value(0), -1000);
+    }
+
+    #[test]
+    fn a_type_that_is_not_taken_apart_can_only_become_null() {
+        let (bytes, mut columns) = everything();
+        for column in &mut columns {
+            column.kind = Kind::Other;
+        }
+        let masked = mask_stream(&bytes, &layout(columns, Some(Arc::new(Same)))).unwrap();
+        let (_, rows) = read(&masked.bytes);
+        assert!(rows[0].columns().iter().all(|array| array.null_count() == array.len()));
+    }
+
+    #[test]
+    fn a_column_of_another_physical_type_than_its_row_type_becomes_null() {
+        let schema = Schema::new(vec![Field::new("A", DataType::Utf8, true)]);
+        let bytes = stream(schema, vec![vec![Arc::new(StringArray::from(vec!["secret"]))]]);
+        let columns = vec![column("fixed", Some(0))];
+        let masked = mask_stream(&bytes, &layout(columns, Some(Arc::new(Same)))).unwrap();
+        assert_eq!(read(&masked.bytes).1[0].column(0).null_count(), 1);
+    }
+
+    #[test]
+    fn streams_that_do_not_fit_are_refused() {
+        let (bytes, columns) = everything();
+        let narrow = layout(columns[1..].to_vec(), Some(Arc::new(Nothing)));
+        assert_eq!(
+            mask_stream(&bytes, &narrow).unwrap_err(),
+            RowsError::Width { expected: 17, found: 18 }
+        );
+        assert!(mask_stream(b"", &narrow).is_err());
+        assert!(mask_stream(&bytes[..bytes.len() / 2], &layout(columns, None)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn cut_or_flipped_streams_never_show_the_secret(at in 0_usize..4096, flip in 1_u8..=255) {
+            let (mut bytes, columns) = everything();
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            let masked = std::panic::catch_unwind(|| {
+                mask_stream(&bytes, &layout(columns, Some(Arc::new(Stamp))))
+            });
+            if let Ok(Ok(masked)) = masked {
+                let shown = String::from_utf8_lossy(&masked.bytes);
+                prop_assert!(!shown.contains("secret"));
+            }
+        }
+    }
+}
