@@ -124,7 +124,7 @@ pub(crate) fn up() -> Result<()> {
             }
             "kube-apiserver" => {
                 wait("the API server", Duration::from_secs(120), || {
-                    Ok(kubectl(&["get", "--raw", "/readyz"]).err().map(last_line))
+                    Ok(kubectl(&["get", "--raw", "/readyz"]).err().as_ref().map(last_line))
                 })?;
                 apply(&components::objects())?;
             }
@@ -143,11 +143,14 @@ pub(crate) fn up() -> Result<()> {
     })?;
     wait("the node", Duration::from_secs(120), || {
         let ready = r#"jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}"#;
-        let answer = kubectl(&["get", "nodes", "-o", ready])?;
-        Ok((answer.trim() != "True").then(|| format!("Ready is {:?}", answer.trim())))
+        let ready = kubectl(&["get", "nodes", "-o", ready])?;
+        // Nothing is scheduled while the taint of a node that is not ready is still on it.
+        let taints = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].spec.taints[*].key}"])?;
+        Ok((ready.trim() != "True" || !taints.is_empty())
+            .then(|| format!("Ready is {:?}, taints are {taints:?}", ready.trim())))
     })?;
     wait("the default ServiceAccount", Duration::from_secs(60), || {
-        Ok(kubectl(&["get", "serviceaccount", "default"]).err().map(last_line))
+        Ok(kubectl(&["get", "serviceaccount", "default"]).err().as_ref().map(last_line))
     })?;
     say("the cluster is up");
     explain()
@@ -213,10 +216,7 @@ fn explain() -> Result<()> {
 
 /// The registry of the cluster on this machine.
 pub(crate) fn registry() -> Registry {
-    Registry {
-        address: layout::REGISTRY_OUTSIDE.to_owned(),
-        known_as: layout::REGISTRY.to_owned(),
-    }
+    Registry { address: layout::REGISTRY_OUTSIDE.to_owned(), known_as: layout::REGISTRY.to_owned() }
 }
 
 fn pause(binary: &Path) -> Result<Image> {
@@ -235,8 +235,7 @@ fn link_tools(binaries: &Binaries) -> Result<()> {
     let folder = workspace::cache()?.join("tools");
     fs::create_dir_all(&folder)?;
     let kubectl = folder.join("kubectl");
-    let script =
-        format!("#!/bin/sh\nexec {} kubectl \"$@\"\n", binaries.kubernetes.display());
+    let script = format!("#!/bin/sh\nexec {} kubectl \"$@\"\n", binaries.kubernetes.display());
     fs::write(&kubectl, script)?;
     fs::set_permissions(&kubectl, PermissionsExt::from_mode(0o755))?;
     Ok(())
@@ -268,7 +267,7 @@ fn apply(objects: &serde_json::Value) -> Result<()> {
     let path = path.display().to_string();
     wait("the cluster's own objects", Duration::from_secs(60), || {
         // `kube-system` itself is created a moment after the API server is ready.
-        Ok(kubectl(&["apply", "-f", &path]).err().map(last_line))
+        Ok(kubectl(&["apply", "-f", &path]).err().as_ref().map(last_line))
     })
 }
 
@@ -291,7 +290,7 @@ fn renew_volumes() -> Result<()> {
     apply(&components::objects())
 }
 
-fn last_line(error: anyhow::Error) -> String {
+fn last_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }

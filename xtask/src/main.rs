@@ -2,13 +2,17 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 
+mod check;
 mod cluster;
+mod generate;
 mod image;
 mod process;
 mod progress;
+mod tidy;
 mod workspace;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// The tasks of this repository.
@@ -21,15 +25,32 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Write what is generated: the YAML of the three kinds
+    Generate,
+    /// Check the rules of ARCHITECTURE.md that a compiler does not know
+    Tidy,
+    /// Everything that a change must pass: formatting, lints, tidiness, tests
+    Check(check::Arguments),
     /// A real Kubernetes cluster on this machine, in a network namespace of its own
     Cluster(cluster::Arguments),
     /// Build container images and push them to the cluster's registry
     Image(image::Arguments),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Generate => generate::run(),
+        Task::Tidy => tidy::run(),
+        Task::Check(arguments) => check::run(&arguments),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a backtrace: what failed is what was run, not our own functions.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

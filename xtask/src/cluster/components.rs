@@ -148,6 +148,8 @@ fn controller_manager() -> Vec<String> {
         ("service-account-private-key-file", identity("tokens.key")),
         ("cluster-signing-cert-file", identity("ca.crt")),
         ("cluster-signing-key-file", identity("ca.key")),
+        // The role of the process itself is only enough to fetch one identity per controller.
+        ("use-service-account-credentials", "true".to_owned()),
         ("leader-elect", "false".to_owned()),
     ])
 }
@@ -310,6 +312,9 @@ fn corefile() -> String {
     kubernetes cluster.local in-addr.arpa {{
         kubeconfig {kubeconfig}
         ttl 1
+    }}
+    template ANY ANY . {{
+        rcode NXDOMAIN
     }}
 }}
 "#,

@@ -98,7 +98,8 @@ impl House {
             .create(true)
             .append(true)
             .open(layout::logs().join(format!("{name}.log")))?;
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var_os("PATH").unwrap_or_default().display());
+        let path =
+            format!("{}:/usr/sbin:/sbin", std::env::var_os("PATH").unwrap_or_default().display());
         process::run(
             self.enter(Path::new("setsid"))
                 .arg("--fork")
@@ -175,7 +176,7 @@ fn containers() -> Vec<String> {
 fn remove_cgroups(containers: &[String]) {
     let root = PathBuf::from("/sys/fs/cgroup");
     let controllers = std::fs::read_dir(&root).into_iter().flatten().flatten();
-    for base in controllers.map(|entry| entry.path()).chain([root.clone()]) {
+    for base in controllers.map(|entry| entry.path()).chain([root]) {
         for parent in ["k8s.io", ""] {
             for container in containers {
                 // Fails for a group that somebody still lives in, which is then not ours.

@@ -167,9 +167,8 @@ fn environment(name: &str, requirements: &Path) -> Result<Layer> {
         for link in ["python", "python3"] {
             symlink(format!("/usr/bin/python{PYTHON}"), work.join("bin").join(link))?;
         }
-        let config = format!(
-            "home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n"
-        );
+        let config =
+            format!("home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n");
         fs::write(work.join("pyvenv.cfg"), config)?;
         let mut writer = Writer::new();
         writer.tree(work, &format!("opt/{name}"))?;

@@ -28,6 +28,8 @@ pub(super) fn root(name: &str, wanted: &[&str]) -> Result<Layer> {
                 .args(["--dpkgopt=path-exclude=/usr/share/doc/*"])
                 .args(["--dpkgopt=path-exclude=/usr/share/man/*"])
                 .args(["--dpkgopt=path-exclude=/usr/share/locale/*"])
+                // Java's packages link their manuals, and fail where there is no place for them.
+                .arg("--essential-hook=mkdir -p \"$1\"/usr/share/man/man1")
                 .args(["--customize-hook=rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*"])
                 .arg(RELEASE)
                 .arg(&archive),

@@ -26,10 +26,8 @@ pub(crate) struct Writer(Builder<Hashing<GzEncoder<Vec<u8>>>>);
 impl Writer {
     /// An empty layer.
     pub(crate) fn new() -> Self {
-        let archive = Hashing {
-            inner: GzEncoder::new(Vec::new(), Compression::fast()),
-            hash: Sha256::new(),
-        };
+        let archive =
+            Hashing { inner: GzEncoder::new(Vec::new(), Compression::fast()), hash: Sha256::new() };
         let mut builder = Builder::new(archive);
         builder.follow_symlinks(false);
         Self(builder)

@@ -55,9 +55,7 @@ impl Registry {
         let mut layers = Vec::new();
         for layer in &image.layers {
             let digest = self.upload(&agent, &image.name, &layer.blob)?;
-            layers.push(
-                json!({ "mediaType": LAYER, "digest": digest, "size": layer.blob.len() }),
-            );
+            layers.push(json!({ "mediaType": LAYER, "digest": digest, "size": layer.blob.len() }));
         }
         let config_digest = self.upload(&agent, &image.name, config.as_bytes())?;
         let manifest = json!({

@@ -1,0 +1,113 @@
+//! `cargo xtask check`: everything that a change must pass, the cheapest first.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::cluster::packages;
+use crate::process::{self, command};
+use crate::progress::say;
+use crate::tidy;
+use crate::workspace;
+
+/// What to check.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Go on after a failed step and name all that failed
+    #[arg(long)]
+    keep_going: bool,
+}
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: &[Step] = &[
+    ("formatting", formatting),
+    ("lints", lints),
+    ("tidiness", tidy::run),
+    ("tests", tests),
+    ("the stand-in account's own tests", warehouse),
+];
+
+/// Runs `cargo xtask check`.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let mut failed = Vec::new();
+    for (number, (name, step)) in STEPS.iter().enumerate() {
+        say(format!("({}/{}) {name}", number + 1, STEPS.len()));
+        match step() {
+            Ok(()) => {}
+            Err(error) if arguments.keep_going => {
+                say(format!("FAILED: {name}: {error:#}"));
+                failed.push(*name);
+            }
+            Err(error) => return Err(error.context(format!("{name} failed"))),
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    let seconds = start.elapsed().as_secs();
+    say(format!("everything holds ({} min {} s)", seconds / 60, seconds % 60));
+    Ok(())
+}
+
+fn formatting() -> Result<()> {
+    process::run(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn lints() -> Result<()> {
+    process::run(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-Dwarnings",
+    ]))
+}
+
+fn tests() -> Result<()> {
+    process::run(&mut cargo(&["test", "--workspace", "--quiet", "--no-fail-fast"]))
+}
+
+fn warehouse() -> Result<()> {
+    let source = workspace::root().join("e2e/warehouse");
+    process::run(
+        command(&environment()?.join("bin/python").display().to_string(), ["-m", "pytest", "-q"])
+            .current_dir(source)
+            .env("PYTHONDONTWRITEBYTECODE", "1"),
+    )
+}
+
+/// A virtual environment with what the stand-in and its tests need, made once per lock file.
+fn environment() -> Result<PathBuf> {
+    let source = workspace::root().join("e2e/warehouse");
+    let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
+    let mut hash = Sha256::new();
+    for list in &lists {
+        hash.update(std::fs::read(list).with_context(|| format!("read {}", list.display()))?);
+    }
+    let key: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let folder = workspace::cache()?.join(format!("warehouse-{key}"));
+    let finished = folder.join("finished");
+    if !finished.exists() {
+        packages::add(&[("python3", "python3-venv")])?;
+        say("installing the stand-in account's packages (once)");
+        process::read(command("python3", ["-m", "venv", "--clear"]).arg(&folder))?;
+        let mut pip = command(&folder.join("bin/pip").display().to_string(), ["install", "-q"]);
+        for list in &lists {
+            pip.arg("--requirement").arg(list);
+        }
+        process::read(&mut pip)?;
+        std::fs::write(finished, "")?;
+    }
+    Ok(folder)
+}
+
+fn cargo(words: &[&str]) -> std::process::Command {
+    let mut cargo = command("cargo", words);
+    cargo.current_dir(workspace::root());
+    cargo
+}
