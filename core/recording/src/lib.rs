@@ -39,9 +39,13 @@
 
 pub mod digest;
 pub mod entry;
+pub mod export;
 pub mod ledger;
+pub mod rows;
 pub mod seal;
 pub mod segment;
+pub mod transcript;
+pub mod verify;
 
 pub use digest::{Digest, Digester};
 pub use entry::{Entry, Fact};

@@ -163,6 +163,15 @@ impl Signed {
 }
 
 impl Signed {
+    /// SHA-256 of the exact bytes that were signed: how the ledger remembers a grant.
+    ///
+    /// # Errors
+    /// When the payload is not base64.
+    pub fn payload_digest(&self) -> Result<Digest, NotSigned> {
+        let payload = STANDARD.decode(&self.payload).map_err(|_| NotSigned::Malformed)?;
+        Ok(Digest::of(&payload))
+    }
+
     /// Reads a value without asking who signed it: for finding out which key to ask.
     pub(crate) fn unverified<T: DeserializeOwned>(&self) -> Result<T, NotSigned> {
         let payload = STANDARD.decode(&self.payload).map_err(|_| NotSigned::Malformed)?;

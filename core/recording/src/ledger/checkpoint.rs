@@ -52,8 +52,7 @@ impl Checkpoint {
     /// If it is not a checkpoint of that key's log, signed by it.
     pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, CheckpointError> {
         let note = Note::parse(note)?;
-        let checkpoint =
-            Self::parse(note.verified(key)?).ok_or(CheckpointError::Malformed)?;
+        let checkpoint = Self::parse(note.verified(key)?).ok_or(CheckpointError::Malformed)?;
         if checkpoint.origin != key.name() {
             return Err(CheckpointError::Origin(checkpoint.origin));
         }

@@ -264,13 +264,13 @@ mod tests {
         let log = Log::new();
         let good = leaves(300);
         let files = log.files(&good);
-        let bundle = |leaves: &[Vec<u8>]| {
-            tile::encode_bundle(leaves.iter().map(Vec::as_slice)).unwrap()
-        };
+        let bundle =
+            |leaves: &[Vec<u8>]| tile::encode_bundle(leaves.iter().map(Vec::as_slice)).unwrap();
         let mut reordered = good[..256].to_vec();
         reordered.swap(9, 10);
         let mut changed = good[..256].to_vec();
-        changed[77] = String::from_utf8(changed[77].clone()).unwrap().replace("Logout", "Expire").into();
+        changed[77] =
+            String::from_utf8(changed[77].clone()).unwrap().replace("Logout", "Expire").into();
         // An insider rewrites leaves and tiles alike, but has not the key.
         let mut rewritten = good.clone();
         rewritten[77] = changed[77].clone();
@@ -286,26 +286,32 @@ mod tests {
         };
         let entries = "tile/entries/000".to_owned();
         let cases = [
-            ("changed", with(&entries, bundle(&changed)), CopyError::Leaf {
-                index: 77,
-                path: entries.clone(),
-            }),
-            ("reordered", with(&entries, bundle(&reordered)), CopyError::Leaf {
-                index: 9,
-                path: entries.clone(),
-            }),
-            ("dropped", with(&entries, bundle(&good[1..256])), CopyError::Bundle {
-                path: entries.clone(),
-                expected: 256,
-            }),
+            (
+                "changed",
+                with(&entries, bundle(&changed)),
+                CopyError::Leaf { index: 77, path: entries.clone() },
+            ),
+            (
+                "reordered",
+                with(&entries, bundle(&reordered)),
+                CopyError::Leaf { index: 9, path: entries.clone() },
+            ),
+            (
+                "dropped",
+                with(&entries, bundle(&good[1..256])),
+                CopyError::Bundle { path: entries.clone(), expected: 256 },
+            ),
             ("rewritten whole", forged, CopyError::Root(300)),
-            ("shortened", shortened, CopyError::Missing {
-                path: "tile/entries/001.p/44".into(),
-                size: 300,
-            }),
-            ("inner tile", with("tile/1/000.p/1", vec![1; 32]), CopyError::Tile(
-                "tile/1/000.p/1".into(),
-            )),
+            (
+                "shortened",
+                shortened,
+                CopyError::Missing { path: "tile/entries/001.p/44".into(), size: 300 },
+            ),
+            (
+                "inner tile",
+                with("tile/1/000.p/1", vec![1; 32]),
+                CopyError::Tile("tile/1/000.p/1".into()),
+            ),
         ];
         for (what, files, error) in cases {
             assert_eq!(log.check(&files).unwrap_err(), error, "{what}");

@@ -206,7 +206,8 @@ impl Signature {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty()
-        && !name.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == '+')
+        && !name
+            .contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == '+')
 }
 
 #[cfg(test)]
@@ -231,7 +232,8 @@ mod tests {
     #[test]
     fn a_note_signed_here_verifies_and_an_altered_one_does_not() {
         let pair = Ed25519KeyPair::generate().unwrap();
-        let key = VerifierKey::new("ledger", pair.public_key().as_ref().try_into().unwrap()).unwrap();
+        let key =
+            VerifierKey::new("ledger", pair.public_key().as_ref().try_into().unwrap()).unwrap();
         let bytes = Note::sign("ledger\n7\n", "ledger", &pair).unwrap();
         assert_eq!(Note::parse(&bytes).unwrap().verified(&key), Ok("ledger\n7\n"));
         let altered = String::from_utf8(bytes).unwrap().replace("\n7\n", "\n8\n");
@@ -242,10 +244,7 @@ mod tests {
     #[test]
     fn malformed_notes_are_refused() {
         let two = EXAMPLE.replace("\u{2014} Peter", "\n\u{2014} Peter");
-        let many = format!(
-            "{EXAMPLE}{}",
-            "\u{2014} other AAAAAAAA\n".repeat(SIGNATURES_MAX)
-        );
+        let many = format!("{EXAMPLE}{}", "\u{2014} other AAAAAAAA\n".repeat(SIGNATURES_MAX));
         let cases = [
             ("no signature", EXAMPLE[..99].to_owned()),
             ("no last newline", EXAMPLE.trim_end().to_owned()),
@@ -287,7 +286,10 @@ mod tests {
             ("PeterNeumann+c74f20a3+ARpc2Qc=", KeyError::Form),
             ("Peter+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", KeyError::Id),
             ("PeterNeumann+C74F20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", KeyError::Id),
-            ("PeterNeumann+c74f20a3+Axpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", KeyError::Algorithm),
+            (
+                "PeterNeumann+c74f20a3+Axpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+                KeyError::Algorithm,
+            ),
             ("Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW", KeyError::Name),
         ];
         for (text, error) in cases {

@@ -156,11 +156,7 @@ fn split(size: u64) -> u64 {
 }
 
 /// The hash over the leaves `start..end`, where `start` is aligned as the recursion aligns it.
-fn subtree(
-    start: u64,
-    end: u64,
-    read: &mut impl FnMut(u32, u64) -> Option<Hash>,
-) -> Option<Hash> {
+fn subtree(start: u64, end: u64, read: &mut impl FnMut(u32, u64) -> Option<Hash>) -> Option<Hash> {
     let length = end - start;
     if length.is_power_of_two() {
         let level = length.ilog2();

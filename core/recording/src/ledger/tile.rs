@@ -65,9 +65,10 @@ pub fn is_path(path: &str) -> bool {
 
 fn parse_place(place: &str) -> Option<(u64, u16)> {
     let (place, width) = match place.split_once(".p/") {
-        Some((place, width)) => {
-            (place, u16::try_from(canonical(width)?).ok().filter(|width| (1..WIDTH).contains(width))?)
-        }
+        Some((place, width)) => (
+            place,
+            u16::try_from(canonical(width)?).ok().filter(|width| (1..WIDTH).contains(width))?,
+        ),
         None => (place, WIDTH),
     };
     let mut index = 0u64;
@@ -155,10 +156,30 @@ mod tests {
     #[test]
     fn what_is_no_path_of_a_log_is_none() {
         for path in [
-            "", "..", "tile", "tile/", "tile/0", "tile/0/", "tile/0/0", "tile/0/0000", "tile/00/000",
-            "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01", "tile/0/000.p/", "tile/0/x000/001",
-            "tile/0/001/002", "tile/0/../../checkpoint", "tile/0/000/", "tile/8/000", "tile/-1/000",
-            "tile/entries", "tile/entries/abc", "tile/entries/+01", "checkpoint/", "/checkpoint",
+            "",
+            "..",
+            "tile",
+            "tile/",
+            "tile/0",
+            "tile/0/",
+            "tile/0/0",
+            "tile/0/0000",
+            "tile/00/000",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/01",
+            "tile/0/000.p/",
+            "tile/0/x000/001",
+            "tile/0/001/002",
+            "tile/0/../../checkpoint",
+            "tile/0/000/",
+            "tile/8/000",
+            "tile/-1/000",
+            "tile/entries",
+            "tile/entries/abc",
+            "tile/entries/+01",
+            "checkpoint/",
+            "/checkpoint",
             "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
         ] {
             assert!(!is_path(path), "{path}");

@@ -183,14 +183,15 @@ mod tests {
         let mut tree = Tree::default();
         let mut full = Vec::new();
         for number in 0..65_536u32 {
-            full.extend(tree.push(leaf_hash(&number.to_be_bytes())).into_iter().map(|(tile, _)| tile));
+            full.extend(
+                tree.push(leaf_hash(&number.to_be_bytes())).into_iter().map(|(tile, _)| tile),
+            );
         }
         assert_eq!(full.iter().filter(|tile| tile.level == 0).count(), 256);
         assert_eq!(full.iter().filter(|tile| tile.level == 1).count(), 1);
-        assert_eq!(tree.partial_tiles().map(|(tile, _)| tile).collect::<Vec<_>>(), [Tile {
-            level: 2,
-            index: 0,
-            width: 1
-        }]);
+        assert_eq!(
+            tree.partial_tiles().map(|(tile, _)| tile).collect::<Vec<_>>(),
+            [Tile { level: 2, index: 0, width: 1 }]
+        );
     }
 }
