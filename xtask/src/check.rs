@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
-use crate::cluster::packages;
 use crate::process::{self, command};
 use crate::progress::say;
 use crate::tidy;
@@ -79,31 +77,6 @@ fn warehouse() -> Result<()> {
             .current_dir(source)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
-}
-
-/// A virtual environment with what the stand-in and its tests need, made once per lock file.
-fn environment() -> Result<PathBuf> {
-    let source = workspace::root().join("e2e/warehouse");
-    let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
-    let mut hash = Sha256::new();
-    for list in &lists {
-        hash.update(std::fs::read(list).with_context(|| format!("read {}", list.display()))?);
-    }
-    let key: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let folder = workspace::cache()?.join(format!("warehouse-{key}"));
-    let finished = folder.join("finished");
-    if !finished.exists() {
-        packages::add(&[("python3", "python3-venv")])?;
-        say("installing the stand-in account's packages (once)");
-        process::read(command("python3", ["-m", "venv", "--clear"]).arg(&folder))?;
-        let mut pip = command(&folder.join("bin/pip").display().to_string(), ["install", "-q"]);
-        for list in &lists {
-            pip.arg("--requirement").arg(list);
-        }
-        process::read(&mut pip)?;
-        std::fs::write(finished, "")?;
-    }
-    Ok(folder)
 }
 
 fn cargo(words: &[&str]) -> std::process::Command {

@@ -9,6 +9,9 @@ pub(crate) mod layer;
 mod product;
 pub(crate) mod registry;
 
+use std::collections::BTreeMap;
+use std::fs;
+
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
@@ -91,7 +94,24 @@ pub(crate) fn publish(registry: &Registry, names: &[Name]) -> Result<Vec<(String
         say(format!("{:<20} {size:>7.1} MiB", image.name));
         references.push((image.name, reference));
     }
+    remember(&references)?;
     Ok(references)
+}
+
+/// Keeps the references beside the cluster's other files, for tests: `images.json`, name to
+/// reference. What was built earlier stays in it.
+fn remember(references: &[(String, String)]) -> Result<()> {
+    if !cluster::layout::state().is_dir() {
+        return Ok(());
+    }
+    let path = cluster::layout::images();
+    let mut known: BTreeMap<String, String> = match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)?,
+        Err(_) => BTreeMap::new(),
+    };
+    known.extend(references.iter().cloned());
+    fs::write(path, serde_json::to_vec_pretty(&known)?)?;
+    Ok(())
 }
 
 fn build(name: Name) -> Result<Image> {

@@ -4,10 +4,12 @@
 
 mod check;
 mod cluster;
+mod demo;
 mod generate;
 mod image;
 mod process;
 mod progress;
+mod python;
 mod tidy;
 mod workspace;
 
@@ -35,6 +37,8 @@ enum Task {
     Cluster(cluster::Arguments),
     /// Build container images and push them to the cluster's registry
     Image(image::Arguments),
+    /// The whole story on this machine, step by step
+    Demo(demo::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Task::Check(arguments) => check::run(&arguments),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,11 @@ pub(crate) fn hosts() -> PathBuf {
     state().join("hosts")
 }
 
+/// The images that were pushed, name to reference by digest.
+pub(crate) fn images() -> PathBuf {
+    state().join("images.json")
+}
+
 /// Folders behind the static volumes.
 pub(crate) fn volumes() -> PathBuf {
     state().join("volumes")

@@ -129,7 +129,10 @@ pub(super) fn idp() -> Result<Image> {
         layers: vec![
             node_root()?,
             modules("idp", &source, "idp")?,
-            files(&[("idp/provider.mjs", &source.join("provider.mjs"))])?,
+            files(&[
+                ("idp/provider.mjs", &source.join("provider.mjs")),
+                ("idp/token.mjs", &source.join("token.mjs")),
+            ])?,
         ],
         config: json!({
             "Env": ["PATH=/idp/bin:/usr/bin:/bin", "HOME=/tmp", "NODE_ENV=production"],

@@ -1,0 +1,244 @@
+//! The story without a cluster.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::account::{Account, CHUNK_HOST, HOST, private};
+use super::story::{Beside, answer, chapter, expect, said, typed};
+use crate::process::{self, command};
+use crate::progress::{say, wait};
+use crate::python;
+use crate::workspace;
+
+/// Runs it.
+pub(super) fn run(keep: bool) -> Result<()> {
+    let stage = Stage::set(keep)?;
+    let told = tell(&stage);
+    if told.is_err() {
+        say(format!("logs are in {}", stage.folder.display()));
+    }
+    told?;
+    farewell(&stage, keep);
+    Ok(())
+}
+
+struct Stage {
+    folder: PathBuf,
+    frostgate: PathBuf,
+    python: String,
+    port: u16,
+    admin: u16,
+    // Ended in this order: the product first, so that it can close its sessions.
+    _local: Beside,
+    _account: Beside,
+}
+
+impl Stage {
+    fn set(keep: bool) -> Result<Self> {
+        say("building frostgate");
+        process::run(
+            command("cargo", ["build", "--quiet", "--release", "--package", "frostgate-cli"])
+                .current_dir(workspace::root()),
+        )?;
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| workspace::root().join("target"), PathBuf::from);
+        let frostgate = target.join("release/kubectl-frostgate");
+        let source = workspace::root().join("e2e/warehouse");
+        let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
+        let account_python = python::environment("warehouse", &lists)?;
+        let agent = workspace::root().join("e2e/agents/python/connector5.txt");
+        let agent_python = python::environment("agent", &[agent])?;
+
+        let folder = target.join("demo-local");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("clear {}", folder.display()))?;
+        }
+        let config = folder.join("config");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&config)?;
+        let account = Account::create(&folder)?;
+        let [account_port, account_admin, port, admin] = free_ports()?;
+        let policy = fs::read_to_string(workspace::root().join("e2e/demo/policy.yaml"))?;
+        private(&config.join("connection.yaml"), &account.connection(account_port, "127.0.0.0/8", "")?)?;
+        private(&config.join("secret.yaml"), &account.secret("agents")?)?;
+        private(&config.join("policy.yaml"), &policy)?;
+
+        say("starting a stand-in Snowflake account");
+        let account_process = Beside::start(
+            command(&python::program(&account_python, "python"), ["-m", "warehouse", "--host", HOST])
+                .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
+                .args(["--port", &account_port.to_string(), "--admin-port", &account_admin.to_string()])
+                .arg("--tls-cert")
+                .arg(&account.certificate)
+                .arg("--tls-key")
+                .arg(&account.key)
+                .arg("--broker-public-key")
+                .arg(&account.provisioner_public)
+                .current_dir(source)
+                .stdout(log(&folder, "account.log")?)
+                .stderr(log(&folder, "account.err")?),
+            keep,
+        )?;
+        wait("the account", Duration::from_secs(60), || Ok(closed(account_port)))?;
+
+        say("starting frostgate local");
+        let there = format!("127.0.0.1:{account_port}");
+        let mut local = Beside::start(
+            command(&frostgate.display().to_string(), ["local", "--config"])
+                .arg(&config)
+                .args(["--listen", &format!("127.0.0.1:{port}"), "--admin", &format!("127.0.0.1:{admin}")])
+                .args(["--resolve", &format!("{HOST}={there}"), "--resolve", &format!("{CHUNK_HOST}={there}")])
+                .args(["--identity", "you@example.com"])
+                .stdout(log(&folder, "frostgate.log")?)
+                .stderr(log(&folder, "frostgate.err")?),
+            keep,
+        )?;
+        wait("frostgate", Duration::from_secs(30), || match local.ended()? {
+            Some(status) => anyhow::bail!(
+                "it ended with {status}: {}",
+                fs::read_to_string(folder.join("frostgate.err")).unwrap_or_default()
+            ),
+            None => Ok(closed(port)),
+        })?;
+        let python = python::program(&agent_python, "python");
+        Ok(Self { folder, frostgate, python, port, admin, _local: local, _account: account_process })
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("config")
+    }
+
+    /// The agent, as its own process with an ordinary driver.
+    fn agent(&self, mut task: Value) -> Command {
+        task["connect"] = json!({"host": "127.0.0.1", "port": self.port, "protocol": "http"});
+        let mut agent = command(&self.python, [workspace::root().join("e2e/agents/python/agent.py")]);
+        agent.arg(task.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        agent
+    }
+
+    fn ask(&self, sql: &str) -> Result<Value> {
+        typed(&format!("agent: {sql}"));
+        let reply = answer(&self.agent(json!({"sql": sql})).output()?)?;
+        match reply["rows"].as_array() {
+            Some(rows) => rows.iter().take(4).for_each(|row| said(&row.to_string())),
+            None => said(reply["message"].as_str().unwrap_or_default()),
+        }
+        Ok(reply)
+    }
+
+    fn frostgate(&self, words: &[&str]) -> Result<String> {
+        typed(&format!("frostgate {}", words.join(" ")));
+        let output = process::read(command(&self.frostgate.display().to_string(), words))?;
+        let lines: Vec<&str> = output.lines().take(14).collect();
+        said(&lines.join("\n"));
+        Ok(output)
+    }
+}
+
+fn tell(stage: &Stage) -> Result<()> {
+    chapter("An agent reads, with an ordinary driver and a placeholder password");
+    let reply = stage.ask("SELECT name, email, ssn FROM customers ORDER BY id")?;
+    let text = reply.to_string();
+    expect(text.contains("Ada Fischer") && !text.contains("123-45-6789") && !text.contains("ada.fischer@"),
+        "the names are there, e-mail and SSN are masked", &text)?;
+
+    chapter("Hiding the column behind an alias, a CTE and a function does not help");
+    let reply = stage.ask("WITH c AS (SELECT upper(ssn) AS x FROM customers) SELECT x FROM c")?;
+    expect(reply["ok"] == true && !reply.to_string().contains("6789"), "it is masked all the same", &reply.to_string())?;
+
+    chapter("A DROP is refused, and the account never sees it");
+    let reply = stage.ask("DROP TABLE customers")?;
+    expect(reply["sqlstate"] == "42501" && reply["message"].as_str().is_some_and(|text| text.contains("FG-2002")),
+        "one clean error with its code, policy and hint", &reply.to_string())?;
+
+    chapter("100,000 rows come through in chunks");
+    let reply = answer(&stage.agent(json!({"sql": "SELECT id, amount FROM orders", "mode": "count"})).output()?)?;
+    expect(reply["count"] == 100_000, "all of them", &reply.to_string())?;
+
+    chapter("A DELETE without WHERE waits for a human");
+    typed("agent: DELETE FROM customers");
+    let waiting = stage.agent(json!({"sql": "DELETE FROM customers"})).spawn()?;
+    let config = stage.config().display().to_string();
+    let name = pending(stage, &config)?;
+    stage.frostgate(&["approve", &name, "--local", &config, "--yes", "-m", "demonstration"])?;
+    let reply = answer(&finish(waiting)?)?;
+    expect(reply["ok"] == true, "the driver's call returned after the approval", &reply.to_string())?;
+
+    chapter("Everything is on record, and the record can be checked");
+    let recordings = stage.config().join(".frostgate/ledger").display().to_string();
+    let key = stage.config().join(".frostgate/ledger.pub").display().to_string();
+    // The sessions above are closed; their last segments are on the way.
+    wait("the recordings", Duration::from_secs(30), || {
+        let report = command(&stage.frostgate.display().to_string(), ["verify", &recordings, "--key", &key]).output()?;
+        let text = String::from_utf8_lossy(&report.stdout).into_owned();
+        Ok((!report.status.success()).then_some(text))
+    })?;
+    stage.frostgate(&["verify", &recordings, "--key", &key])?;
+    stage.frostgate(&["sessions", &recordings])?;
+    let csv = stage.folder.join("export.csv").display().to_string();
+    stage.frostgate(&["export", &recordings, "--format", "csv", "--output", &csv])?;
+    let text = fs::read_to_string(&csv)?;
+    expect(text.contains("DELETE FROM customers") && text.contains("demonstration"),
+        "the export has the statement, who approved it and why", &text)?;
+
+    chapter("Prometheus reads how it went");
+    typed(&format!("curl http://127.0.0.1:{}/metrics", stage.admin));
+    let metrics = ureq::get(format!("http://127.0.0.1:{}/metrics", stage.admin)).call()?.body_mut().read_to_string()?;
+    let some: Vec<&str> = metrics.lines().filter(|line| line.starts_with("frostgate_proxy_statements_total")).collect();
+    said(&some.join("\n"));
+    expect(!some.is_empty(), "statements by kind and decision", &metrics)
+}
+
+/// The name of the one request that waits.
+fn pending(stage: &Stage, config: &str) -> Result<String> {
+    let mut name = None;
+    wait("the request", Duration::from_secs(30), || {
+        let words = ["requests", "--local", config, "-o", "json"];
+        let listed = process::read(command(&stage.frostgate.display().to_string(), words))?;
+        let listed: Value = serde_json::from_str(&listed)?;
+        name = listed.pointer("/0/metadata/name").and_then(Value::as_str).map(str::to_owned);
+        Ok(name.is_none().then(|| listed.to_string()))
+    })?;
+    stage.frostgate(&["requests", "--local", config])?;
+    name.context("no request waits")
+}
+
+fn finish(child: std::process::Child) -> Result<Output> {
+    Ok(child.wait_with_output()?)
+}
+
+fn farewell(stage: &Stage, keep: bool) {
+    chapter("The end");
+    if keep {
+        println!("   Still running. Connect a driver with account=demo host=127.0.0.1 port={} protocol=http,", stage.port);
+        println!("   edit {}/policy.yaml, and end with: pkill -f 'frostgate local'; pkill -f 'm warehouse'", stage.config().display());
+    } else {
+        println!("   Recordings and logs are in {}. With --keep everything stays up.", stage.folder.display());
+    }
+}
+
+fn log(folder: &Path, name: &str) -> Result<fs::File> {
+    Ok(fs::File::create(folder.join(name))?)
+}
+
+/// What is missing while nobody listens.
+fn closed(port: u16) -> Option<String> {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err().then(|| format!("port {port} does not answer"))
+}
+
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held at once, so that they differ.
+    let held: Vec<TcpListener> =
+        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&held) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
