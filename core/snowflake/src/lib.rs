@@ -25,6 +25,7 @@ pub mod parameters;
 pub mod query;
 pub mod rows;
 pub mod session;
+pub mod table;
 pub mod value;
 
 pub use decode::{Limits, Malformed};
