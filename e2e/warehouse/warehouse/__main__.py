@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import signal
-import socket
 import sys
-
-import uvicorn
 
 from . import seed
 from .account import ADMIN_USER, Account, read
 from .admin import admin_app
 from .app import Front
+from .listeners import bound, server
 from .queries import Limits
 
 
@@ -47,31 +44,15 @@ def _arguments() -> argparse.Namespace:
     p.add_argument("--inline-bytes", type=int, default=262144)
     p.add_argument("--chunk-rows", type=int, default=20000)
     p.add_argument("--chunk-bytes", type=int, default=16 * 2**20)
-    p.add_argument("--log-level", default="warning")
+    p.add_argument("--log-level", default="critical")
     return p.parse_args()
-
-
-class _Server(uvicorn.Server):
-    """One of several listeners of the process, which handles the signals itself."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):
-        yield
-
-
-def _listener(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets no delay by it
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, port))
-    return listener
 
 
 async def _serve(args: argparse.Namespace) -> None:
     scheme = "https" if args.tls_cert else "http"
-    main = _listener(args.listen, args.port)
-    chunks = None if args.chunk_port is None else _listener(args.listen, args.chunk_port)
-    admin = _listener(args.admin_listen, args.admin_port)
+    main = bound(args.listen, args.port)
+    chunks = None if args.chunk_port is None else bound(args.listen, args.chunk_port)
+    admin = bound(args.admin_listen, args.admin_port)
     chunk_port = args.public_chunk_port or (chunks or main).getsockname()[1]
     default = 443 if args.tls_cert else 80
     base = f"{scheme}://{args.chunk_host}" + ("" if chunk_port == default else f":{chunk_port}")
@@ -80,13 +61,11 @@ async def _serve(args: argparse.Namespace) -> None:
                                                         args.chunk_bytes),
         args.validity, args.master_validity, base, args.chunk_lifetime, args.poll_after, args.clock_skew)
     _fill(account, args)
-    tls = {"ssl_certfile": args.tls_cert, "ssl_keyfile": args.tls_key} if args.tls_cert else {}
-    plain = dict(log_level=args.log_level, access_log=False, timeout_graceful_shutdown=2, server_header=False,
-                 timeout_keep_alive=75, lifespan="off")
-    servers = [(_Server(uvicorn.Config(Front(account, args.chunk_host), **plain, **tls)), main),
-               (_Server(uvicorn.Config(admin_app(account), **plain)), admin)]
+    tls = (args.tls_cert, args.tls_key)
+    servers = [(server(Front(account, args.chunk_host), args.log_level, *tls), main),
+               (server(admin_app(account), args.log_level), admin)]
     if chunks:
-        servers.append((_Server(uvicorn.Config(Front(account, args.chunk_host, True), **plain, **tls)), chunks))
+        servers.append((server(Front(account, args.chunk_host, True), args.log_level, *tls), chunks))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lambda: [setattr(s, "should_exit", True) for s, _ in servers])

@@ -62,10 +62,12 @@ class Account:
     def _drop_temporary(self, session: Session) -> None:
         if not session.temporary:
             return
-        cleaner = self.administrator()
-        for database, schema, name in session.temporary:
-            cleaner.connection.statement(f'DROP TABLE IF EXISTS "{database}"."{schema}"."{name}"')
-        self.objects.sync(cleaner.connection.duck, cleaner, None)
+        with self.objects.defining:
+            cleaner = self.administrator()
+            for database, schema, name in session.temporary:
+                cleaner.connection.statement(f'DROP TABLE IF EXISTS "{database}"."{schema}"."{name}"')
+            self.objects.sync(cleaner.connection.duck, cleaner, None)
+            cleaner.connection.close()
         session.temporary.clear()
 
     def seed(self, sql: str) -> int:

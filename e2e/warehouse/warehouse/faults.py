@@ -1,4 +1,4 @@
-"""Misbehaviour on order: the next requests fail, are slow, or are cut off."""
+"""Misbehaviour on order: the next requests fail, are slow, or lose their connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-KINDS = ("status", "slow", "cut")
+KINDS = ("status", "slow", "cut", "truncate")
 
 
 @dataclass
@@ -70,6 +70,9 @@ async def suffer(fault: Fault, app, scope: Scope, receive: Receive, send: Send) 
 
         await app(scope, receive, discard)
     if fault.kind == "cut":
+        scope["transport"].abort()
+        return None
+    if fault.kind == "truncate":
         # a body shorter than announced makes the server close the connection in the middle of it
         await send({"type": "http.response.start", "status": 200, "headers": [
             (b"content-type", b"application/json"), (b"content-length", b"4096")]})

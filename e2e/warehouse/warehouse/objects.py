@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class Objects:
     def __init__(self) -> None:
         self.tables: dict[Path, Object] = {}
         self.owners: dict[tuple[str, ...], str] = {}  # databases and schemas, by their names
+        self.defining = threading.RLock()  # one definition at a time; readers see the state before or after it
 
     def resolve(self, session: Session, name: tuple[str, ...], home: tuple[str, str] | None = None) -> Path:
         """The full name of an object; `home` stands in for the session's database and schema."""
@@ -78,6 +80,10 @@ class Objects:
             raise missing(kind.capitalize(), ".".join(name))
         return name
 
+    def forget(self, path: Path | None) -> None:
+        """What is known of a table that is replaced."""
+        self.tables = {p: o for p, o in self.tables.items() if p != path}
+
     def sync(self, duck: DuckDBPyConnection, session: Session, touched: Path | None) -> None:
         """Takes over what a definition statement changed; new things belong to the session's role."""
         schemas = duck.execute(
@@ -92,15 +98,15 @@ class Objects:
             "select database_name, schema_name, table_name, 'TABLE' from duckdb_tables() union all "
             "select database_name, schema_name, view_name, 'VIEW' from duckdb_views() where not internal").fetchall()
             if tuple(row[:2]) in names}
-        for path in self.tables.keys() - found.keys():
-            del self.tables[path]
-        for path in found.keys() - self.tables.keys():
-            self.tables[path] = Object(path, found[path], session.role)
-            self.tables[path].columns = self._columns(duck, path, {})
-        if touched in self.tables:
-            known = self.tables[touched]
+        tables = {path: o for path, o in self.tables.items() if path in found}
+        for path in found.keys() - tables.keys():
+            tables[path] = Object(path, found[path], session.role)
+            tables[path].columns = self._columns(duck, path, {})
+        if touched in tables:
+            known = tables[touched]
             known.kind = found[touched]
             known.columns = self._columns(duck, touched, {c.name: c for c in known.columns})
+        self.tables = tables
 
     def _columns(self, duck: DuckDBPyConnection, path: Path, known: dict[str, Column]) -> list[Column]:
         rows = duck.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -43,12 +44,12 @@ def arrow_base64(table: pa.Table, columns: list[Column], kinds: list[pa.DataType
     return base64.b64encode(arrow_stream(table, columns, kinds)).decode()
 
 
-def json_rows(table: pa.Table, columns: list[Column]) -> list[list[str | None]]:
+def json_rows(table: pa.Table, columns: list[Column]) -> list[tuple[str | None, ...]]:
     """Every cell as text or null."""
     if not table.num_rows:
         return []
     cells = [_json_cells(_flat(array), column) for array, column in zip(table.columns, columns, strict=True)]
-    return [list(row) for row in zip(*cells)]
+    return list(zip(*cells))
 
 
 def json_chunk(table: pa.Table, columns: list[Column]) -> bytes:
@@ -192,18 +193,16 @@ def _texts(array: pa.Array) -> list[str | None]:
 def _json_cells(array: pa.Array, column: Column) -> list[str | None]:
     match column.type:
         case "fixed":
-            if pa.types.is_null(array.type):
-                return [None] * len(array)
             if pa.types.is_floating(array.type):
                 array = array.cast(pa.int64())
-            return [None if v is None else str(v) if isinstance(v, int) else f"{v:f}" for v in array.to_pylist()]
+            texts = array.cast(pa.string()).to_pylist()
+            return [f"{Decimal(t):f}" if t and "E" in t else t for t in texts]
         case "real":
             return [None if v is None else _real(v) for v in array.cast(pa.float64()).to_pylist()]
         case "boolean":
-            return [None if v is None else "1" if v else "0" for v in array.cast(pa.bool_()).to_pylist()]
+            return pc.if_else(array.cast(pa.bool_()), "1", "0").to_pylist()
         case "date":
-            days = array.cast(pa.date32()).cast(pa.int32()).to_pylist()
-            return [None if d is None else str(d) for d in days]
+            return array.cast(pa.date32()).cast(pa.int32()).cast(pa.string()).to_pylist()
         case "time":
             times = pc.multiply(array.cast(pa.time64("us")).cast(pa.int64()), 1000).to_pylist()
             return [None if t is None else _seconds(t, column.scale) for t in times]

@@ -167,7 +167,8 @@ def _on_engine(query: Query, sql: str) -> Answer:
     if placeholders:
         raise SqlError("002049", "42601", "SQL compilation error: error line 1 at position 0\nBind variable ? not set.")
     if isinstance(statement, (exp.Create, exp.Drop, exp.Alter, exp.Undrop, exp.Comment)):
-        return _define(query, statement, bound)
+        with session.account.objects.defining:
+            return _define(query, statement, bound)
     if isinstance(statement, exp.Describe):
         return _describe_table(session, statement, bound)
     dialect.prepare(statement, bound)
@@ -302,7 +303,7 @@ def _define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
         return status(f"{bound.defines[2]} already exists, statement succeeded.")
     table, seen = engine.run(statement.sql(dialect="snowflake"))
     if isinstance(statement, exp.Create) and bound.defines:
-        objects.tables.pop(bound.defines, None)
+        objects.forget(bound.defines)
     objects.sync(engine.duck, session, bound.defines)
     made = objects.tables.get(bound.defines) if isinstance(statement, exp.Create) else None
     if made:

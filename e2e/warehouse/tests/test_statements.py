@@ -1,0 +1,163 @@
+"""Statements: what they answer, change and refuse."""
+
+import datetime
+import decimal
+import uuid
+
+import pytest
+import snowflake.connector
+from snowflake.connector.errors import ProgrammingError
+
+REFUSED = [
+    ("selec 1", "001003", "42000"),
+    ("select 'open", "001003", "42000"),
+    ("", "000900", "42601"),
+    ("select 1; select 2", "000008", "0A000"),
+    ("select * from nowhere", "002003", "42S02"),
+    ("select * from nowhere.public.t", "002003", "42S02"),
+    ("select nothing from customers", "000904", "42000"),
+    ("select no_such_function(1)", "002140", "42601"),
+    ("select system$no_such_function()", "002140", "42601"),
+    ("call no_such_procedure()", "002140", "42601"),
+    ("select 'x'::int", "100038", "22018"),
+    ("insert into customers (id) values (null)", "100072", "22000"),
+    ("create table customers (id int)", "002002", "42710"),
+    ("use schema nowhere", "002003", "02000"),
+    ("use database nowhere", "002043", "02000"),
+    ("use role nobody", "002003", "02000"),
+    ("alter session set no_such_parameter = 1", "000904", "42000"),
+    ("select $unset", "002211", "42601"),
+    ("put file:///tmp/x @stage", "000002", "0A000"),
+    ("copy into customers from @stage", "000002", "0A000"),
+    ("select * from @stage", "000002", "0A000"),
+    ("execute immediate 'select 1'", "000002", "0A000"),
+    ("select ?", "002049", "42601"),
+]
+
+
+@pytest.mark.parametrize(("sql", "code", "state"), REFUSED, ids=[r[0] for r in REFUSED])
+def test_a_failing_statement_answers_200_with_the_service_code(warehouse, sql, code, state):
+    answer = warehouse.client().query(sql)
+    assert answer["success"] is False and answer["code"] == code, answer
+    assert answer["data"]["sqlState"] == state and answer["data"]["errorCode"] == code
+    assert uuid.UUID(answer["data"]["queryId"])
+
+
+def test_a_repeated_request_id_answers_again_without_running_again(warehouse):
+    client, request = warehouse.client(), str(uuid.uuid4())
+    client.query("create or replace temporary table once (id int)")
+    first = client.query("insert into once values (1)", request)
+    again = client.query("insert into once values (1)", request, zipped=True)
+    assert first["data"]["queryId"] == again["data"]["queryId"] and again["data"]["rowset"] == [["1"]]
+    assert client.rows("select count(*) from once") == [["1"]]
+    [entry] = warehouse.admin.executed("insert into once values (1)")
+    assert len(entry["attempts"]) == 2
+
+
+def test_a_request_id_is_of_one_session_and_one_text(warehouse):
+    one, two, request = warehouse.client(), warehouse.client(), str(uuid.uuid4())
+    assert one.query("select 1", request)["success"] and two.query("select 2", request)["success"]
+    assert one.query("select 3", request)["code"] == "000603"
+
+
+def test_data_can_be_changed_and_transactions_taken_back(warehouse):
+    with warehouse.connect() as connection:
+        cursor = connection.cursor()
+        cursor.execute("create or replace temporary table notes (id int, body varchar(5))")
+        assert cursor.execute("insert into notes values (1, 'a'), (2, 'b')").rowcount == 2
+        assert cursor.execute("update notes set body = 'z' where id = 1").rowcount == 1
+        cursor.execute("begin")
+        assert cursor.execute("delete from notes").rowcount == 2
+        cursor.execute("rollback")
+        assert cursor.execute("select * from notes order by id").fetchall() == [(1, "z"), (2, "b")]
+        merge = "merge into notes n using (select 2 id union all select 3) s on n.id = s.id " \
+                "when matched then update set body = 'm' when not matched then insert (id) values (s.id)"
+        assert cursor.execute(merge).rowcount == 2
+
+
+def test_binds_keep_their_types(warehouse, monkeypatch):
+    monkeypatch.setattr(snowflake.connector, "paramstyle", "qmark")
+    values = (7, "it's \\ \"x\" ?", None, True, decimal.Decimal("-1.50"), datetime.date(2024, 2, 29),
+              datetime.datetime(2024, 2, 29, 1, 2, 3, 456789), 0.25, b"\x00\xff")
+    with warehouse.connect() as connection:
+        cursor = connection.cursor()
+        row = cursor.execute("select ?, ?, ?, ?, ?, ?, ?, ?, ? -- not this ?", values).fetchone()
+        assert tuple(bytes(v) if isinstance(v, bytearray) else v for v in row) == values
+        cursor.execute("create or replace temporary table many (id int, body varchar)")
+        cursor.executemany("insert into many (id, body) values (?, ?)", [(i, f"'{i}'") for i in range(500)])
+        assert cursor.rowcount == 500
+        assert cursor.execute("select sum(id), max(body) from many").fetchone() == (124750, "'99'")
+
+
+def test_describing_runs_nothing(warehouse):
+    client = warehouse.client()
+    client.query("create or replace temporary table kept (id int)")
+    answer = client.query("insert into kept values (?)", describeOnly=True)["data"]
+    assert answer["numberOfBinds"] == 1 and answer["arrayBindSupported"] and answer["rowset"] == []
+    assert client.rows("select count(*) from kept") == [["0"]]
+    answer = client.query("select id, name, created_at from customers where id = ?", describeOnly=True)["data"]
+    assert [(c["name"], c["type"], c["scale"], c["length"]) for c in answer["rowtype"]] == [
+        ("ID", "fixed", 0, None), ("NAME", "text", None, 80), ("CREATED_AT", "timestamp_ntz", 9, None)]
+    assert client.query("drop user ADMIN", describeOnly=True)["success"]
+    assert client.query("select * from nowhere", describeOnly=True)["code"] == "002003"
+
+
+def test_the_session_follows_use_and_tells_so(warehouse):
+    client = warehouse.client()
+    client.query("create or replace schema demo.other")
+    final = client.query("use schema demo.other")["data"]
+    assert (final["finalDatabaseName"], final["finalSchemaName"]) == ("DEMO", "OTHER")
+    assert client.query("select * from customers")["code"] == "002003"
+    assert client.query("use database demo")["data"]["finalSchemaName"] == "PUBLIC"
+    assert client.query("use role sysadmin")["data"]["finalRoleName"] == "SYSADMIN"
+    assert client.rows("select current_role(), current_schema(), current_warehouse()") == [
+        ["SYSADMIN", "PUBLIC", "COMPUTE_WH"]]
+
+
+def test_session_variables_are_filled_in(warehouse):
+    client = warehouse.client()
+    client.query("set who = 'Ada' || ' Fischer'")
+    assert client.rows("select id, '$who' from customers where name = $who") == [["1", "$who"]]
+    client.query("unset who")
+    assert client.query("select $who")["code"] == "002211"
+
+
+def test_views_resolve_in_their_own_schema_and_their_text_can_be_read(warehouse):
+    client = warehouse.client()
+    client.query("create or replace schema demo.views")
+    client.query("create or replace table demo.views.base (id int, secret varchar)")
+    assert client.query("create or replace view demo.views.shown as select id from base")["success"]
+    client.query("use schema demo.public")
+    assert client.rows("select * from demo.views.shown") == []
+    [[text]] = client.rows("select get_ddl('view', 'demo.views.shown')")
+    assert text == "create or replace VIEW SHOWN (\n\tID\n) as select id from base;"
+
+
+def test_unnamed_columns_are_named_by_their_text(warehouse):
+    data = warehouse.client().query("select count(*), 'a' || name, id from customers group by 2, 3")["data"]
+    assert [c["name"] for c in data["rowtype"]] == ["COUNT(*)", "'A' || NAME", "ID"]
+
+
+def test_results_of_earlier_statements_can_be_read_by_their_user_only(warehouse, broker):
+    client = warehouse.client()
+    query = client.query("select id, name from customers where id < 3 order by id")["data"]["queryId"]
+    assert client.rows("select name from table(result_scan(last_query_id())) where id = 2") == [["Bruno Keller"]]
+    assert warehouse.client().get(f"/queries/{query}/result")["data"]["total"] == 2
+    with pytest.raises(ProgrammingError, match="not found"):
+        broker.cursor().execute(f"select * from table(result_scan('{query}'))")
+
+
+def test_temporary_tables_go_with_their_session(warehouse):
+    client = warehouse.client()
+    client.query("create temporary table fleeting (id int)")
+    client.post("/session?delete=true", {})
+    assert warehouse.client().query("select * from fleeting")["code"] == "002003"
+
+
+def test_history_holds_who_ran_what(warehouse):
+    client, request = warehouse.client(), str(uuid.uuid4())
+    answer = client.query("select /* exact  text */ 1 ;", request, parameters={"QUERY_TAG": "tagged"})
+    [entry] = warehouse.admin.get("/history", request_id=request)
+    assert entry["sql_text"] == "select /* exact  text */ 1 ;" and entry["query_id"] == answer["data"]["queryId"]
+    assert (entry["user"], entry["role"], entry["status"], entry["rows"]) == ("ADMIN", "ACCOUNTADMIN", "SUCCESS", 1)
+    assert entry["session_id"] == client.opened["sessionId"] and entry["query_tag"] == "tagged"
