@@ -34,7 +34,7 @@ mod upload;
 
 pub use key::{Key, KeyError};
 pub use log::OpenError;
-pub use serve::{READER_HEADER, ReaderKey, Recording, serve_router};
+pub use serve::{READER_HEADER, ReaderKey, Recording, Recordings, serve_router};
 pub use sessions::KeptSession;
 pub use store::SEGMENT_BYTES_MAX;
 pub use upload::upload_router;
@@ -223,7 +223,8 @@ impl Ledger {
         leaves.iter().for_each(|leaf| index.apply(leaf));
         let sessions = sessions::Sessions::open(&settings.root.join("sessions"))?;
         let store = store::Store::open(&settings.root.join("recordings"))?;
-        let tickets = tickets::Tickets::new(key.derive(b"frostgate upload tickets v1"), settings.uploads);
+        let tickets =
+            tickets::Tickets::new(key.derive(b"frostgate upload tickets v1"), settings.uploads);
         Ok(Arc::new(Self {
             key,
             log,
@@ -287,7 +288,13 @@ impl Ledger {
     ///
     /// # Errors
     /// If the session is not open, or the disk does not take it: nothing may be minted.
-    pub async fn mint(&self, session: &KeptSession, mode: &str, user: &str, expires_at_ms: i64) -> Result<(), Error> {
+    pub async fn mint(
+        &self,
+        session: &KeptSession,
+        mode: &str,
+        user: &str,
+        expires_at_ms: i64,
+    ) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         let seen = self.seen(&session.session)?;
         if seen.closed.is_some() {
@@ -307,7 +314,12 @@ impl Ledger {
     ///
     /// # Errors
     /// If the disk does not take it.
-    pub async fn drop_credential(&self, session: &str, user: &str, reason: &str) -> Result<(), Error> {
+    pub async fn drop_credential(
+        &self,
+        session: &str,
+        user: &str,
+        reason: &str,
+    ) -> Result<(), Error> {
         self.append(Fact::CredentialDropped {
             session: session.to_owned(),
             user: Digest::of(user.as_bytes()),
@@ -443,7 +455,11 @@ impl Ledger {
             };
         }
         if number != seen.segments || seen.is_final {
-            return Err(Error::OutOfOrder { session: session.to_owned(), number, next: seen.segments });
+            return Err(Error::OutOfOrder {
+                session: session.to_owned(),
+                number,
+                next: seen.segments,
+            });
         }
         self.store.expect(session, number, notice.length, sha256).await?;
         self.append(Fact::SegmentSealed {
@@ -461,7 +477,11 @@ impl Ledger {
 
     fn seen(&self, session: &str) -> Result<Seen, Error> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        index.sessions.get(session).cloned().ok_or_else(|| Error::UnknownSession(session.to_owned()))
+        index
+            .sessions
+            .get(session)
+            .cloned()
+            .ok_or_else(|| Error::UnknownSession(session.to_owned()))
     }
 }
 
