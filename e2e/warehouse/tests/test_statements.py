@@ -35,6 +35,40 @@ REFUSED = [
 ]
 
 
+READ = [
+    # statement, names of the columns, first row in JSON
+    ("select * exclude (email, phone, ssn, credit_limit, created_at, notes) from customers where id = 1",
+     ["ID", "NAME", "COUNTRY"], ["1", "Ada Fischer", "DE"]),
+    ("select c.* from (select id, ssn as s from customers) c where id = 2", ["ID", "S"], ["2", "234-56-7890"]),
+    ("select demo.public.customers.id from demo..customers order by 1", ["ID"], ["1"]),
+    ('select id as "at", "ID" as Plain from customers order by "at"', ["at", "PLAIN"], ["1", "1"]),
+    ("select id, notes:contact.email::string from customers where notes:tier = 'gold' order by 1",
+     ["ID", "NOTES:CONTACT.EMAIL::STRING"], ["1", "ada.private@example.net"]),
+    ("select f.value::string v from customers c, lateral flatten(input => c.notes:flags) f order by 1", ["V"],
+     ["disputed"]),
+    ("select sum(amount), max(id) from orders", ["SUM(AMOUNT)", "MAX(ID)"], ["499920500.00", "100000"]),
+    ("select row_number() over (order by id) rn, name from customers qualify rn = 2", ["RN", "NAME"],
+     ["2", "Bruno Keller"]),
+    ("with recursive r as (select 1 n union all select n + 1 from r where n < 5) select max(n) from r", ["MAX(N)"],
+     ["5"]),
+    ("select id from customers union select customer_id from orders order by 1 desc limit 1", ["ID"], ["8"]),
+    ("select iff(true, 'y', 'n') a, nvl(null, 'x') b, div0(1, 0) c", ["A", "B", "C"], ["y", "x", "0.0"]),
+    ("select 1 as a, 2 as a", ["A", "A"], ["1", "2"]),
+    ("select * from table('customers') limit 0", None, None),
+    ("show terse users like 'ADMIN'", None, None),
+    ("show tables like 'ORDERS' in schema demo.public", None, None),
+    ("explain using text select * from orders", None, None),
+]
+
+
+@pytest.mark.parametrize(("sql", "names", "row"), READ, ids=[r[0] for r in READ])
+def test_queries_read_as_snowflake_names_and_writes_them(warehouse, sql, names, row):
+    answer = warehouse.client(CLIENT_APP_ID="JavaScript").query(sql)
+    assert answer["success"], answer
+    if names is not None:
+        assert [c["name"] for c in answer["data"]["rowtype"]] == names and answer["data"]["rowset"][0] == row
+
+
 @pytest.mark.parametrize(("sql", "code", "state"), REFUSED, ids=[r[0] for r in REFUSED])
 def test_a_failing_statement_answers_200_with_the_service_code(warehouse, sql, code, state):
     answer = warehouse.client().query(sql)
@@ -150,6 +184,8 @@ def test_results_of_earlier_statements_can_be_read_by_their_user_only(warehouse,
 def test_temporary_tables_go_with_their_session(warehouse):
     client = warehouse.client()
     client.query("create temporary table fleeting (id int)")
+    assert warehouse.client().query("select * from fleeting")["code"] == "002003"
+    assert client.query("select * from fleeting")["success"]
     client.post("/session?delete=true", {})
     assert warehouse.client().query("select * from fleeting")["code"] == "002003"
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .sessions import Session
 
 
+_CREATED = ("TABLE", "VIEW", "SCHEMA", "DATABASE", "SEQUENCE")
+
+
 @dataclass
 class Bound:
     """What a statement touches. `schemas` are its uses of INFORMATION_SCHEMA."""
@@ -27,8 +30,8 @@ class Bound:
 
 def bind(session: Session, statement: Expr) -> Bound:
     """Qualifies the table names in place."""
-    for table in list(statement.find_all(exp.Table)):
-        _named_by_literal(table)
+    for node in list(statement.find_all(exp.Table, exp.TableFromRows)):
+        _named_by_literal(node)
     bound, needs = Bound(), _needs(statement)
     home = _define(session, statement, bound)
     for table in list(statement.find_all(exp.Table)):
@@ -59,16 +62,24 @@ def bind(session: Session, statement: Expr) -> Bound:
         if isinstance(statement, (exp.Alter, exp.Drop)):
             bound.defines = path
         _qualify(table, path)
+    for column in statement.find_all(exp.Column):  # tables are known by their last name alone from here on
+        column.set("db", None)
+        column.set("catalog", None)
     return bound
 
 
-def _named_by_literal(table: exp.Table) -> None:
-    inner = table.this
-    if isinstance(inner, (exp.DynamicIdentifier, exp.TableFromRows)) and isinstance(inner.this, exp.Literal):
-        named = sqlglot.to_table(inner.this.name, dialect="snowflake")
+def _named_by_literal(node: Expr) -> None:
+    """IDENTIFIER('name') and TABLE('name') become the table that they name."""
+    holder = node if isinstance(node, exp.TableFromRows) else node.this
+    if isinstance(holder, (exp.DynamicIdentifier, exp.TableFromRows)) and isinstance(holder.this, exp.Literal):
+        named = sqlglot.to_table(holder.this.name, dialect="snowflake")
+        if isinstance(node, exp.TableFromRows):
+            named.set("alias", node.args.get("alias"))
+            node.replace(named)
+            return
         for part in ("this", "db", "catalog"):
-            table.set(part, named.args.get(part))
-    elif isinstance(inner, exp.DynamicIdentifier):
+            node.set(part, named.args.get(part))
+    elif isinstance(holder, exp.DynamicIdentifier):
         raise SqlError("002218", "42601", "SQL compilation error:\ninvalid argument to IDENTIFIER")
 
 
@@ -163,12 +174,18 @@ def _define(session: Session, statement: Expr, bound: Bound) -> tuple[str, str] 
     table = _table_of(statement.this)
     if kind == "DATABASE" and not session.may("CREATE DATABASE"):
         raise insufficient("account", session.account.name)
+    if kind not in _CREATED:
+        raise unsupported(f"CREATE {kind}")
     if kind == "SCHEMA":
         _namespace_owner(session, _namespace(session, table, kind)[:1], "DATABASE", "CREATE SCHEMA")
     if kind not in ("TABLE", "VIEW") or table is None:
         return None
     path = objects.resolve(session, _parts(table))
-    _namespace_owner(session, path[:2], "SCHEMA", f"CREATE {kind}")
+    properties = statement.args.get("properties")
+    if properties and any(isinstance(p, exp.TemporaryProperty) for p in properties.expressions):
+        _namespace_owner(session, path[:2], "SCHEMA", "USAGE")  # temporary tables need no right to create
+    else:
+        _namespace_owner(session, path[:2], "SCHEMA", f"CREATE {kind}")
     if found := objects.tables.get(path):
         if statement.args.get("replace") and not session.holds(found.owner):
             raise insufficient(found.kind.lower(), path[2])

@@ -47,7 +47,9 @@ class Account:
         self.sessions.end(session, why)
         for query in self.queries.of(session):
             query.cancel()
+        self.queries.closed(session)
         self._drop_temporary(session)
+        session.release()
 
     def end_sessions(self, user: User, why: str) -> None:
         for session in list(self.sessions.all.values()):

@@ -78,9 +78,8 @@ def _rows(session: Session, database: str, view: str):
                     yield [*name, owner, "NO", "NO", None]
         case "TABLES":
             for o in seen:
-                temporary = any(o.path in s.temporary for s in session.account.sessions.all.values())
-                kind = "VIEW" if o.kind == "VIEW" else "LOCAL TEMPORARY" if temporary else "BASE TABLE"
-                yield [*o.path, o.owner, kind, "NO", o.created, o.created, None, "YES" if temporary else "NO"]
+                kind = "VIEW" if o.kind == "VIEW" else "LOCAL TEMPORARY" if o.session else "BASE TABLE"
+                yield [*o.path, o.owner, kind, "NO", o.created, o.created, None, "YES" if o.session else "NO"]
         case "VIEWS":
             for o in seen:
                 if o.kind == "VIEW":

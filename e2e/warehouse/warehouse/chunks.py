@@ -23,7 +23,6 @@ _KEPT = 20_000
 
 @dataclass
 class Link:
-    body: bytes
     query: Query
     index: int
     key: str
@@ -32,9 +31,8 @@ class Link:
 
 
 class Chunks:
-    def __init__(self, base: str, lifetime: float, history: History, gzip_header: bool = True):
+    def __init__(self, base: str, lifetime: float, history: History):
         self.base, self.lifetime, self.history = base, lifetime, history
-        self.gzip_header = gzip_header
         self._links: OrderedDict[str, Link] = OrderedDict()
 
     def links(self, query: Query) -> dict:
@@ -48,7 +46,7 @@ class Chunks:
         for index, (body, rows, plain) in enumerate(query.encoded.chunks):
             path = f"/results/{folder}/{query.id}_{query.session.id}/main/data_0_0_{index}"
             signature = secrets.token_urlsafe(24)
-            self._links[path] = Link(body, query, index, key, signature, time.time() + self.lifetime)
+            self._links[path] = Link(query, index, key, signature, time.time() + self.lifetime)
             url = f"{self.base}{path}?X-Amz-Expires={int(self.lifetime)}&X-Amz-Signature={signature}"
             chunks.append({"url": url, "rowCount": rows, "uncompressedSize": plain, "compressedSize": len(body)})
         while len(self._links) > _KEPT:
@@ -73,11 +71,12 @@ class Chunks:
         if refusal:
             return Response(f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>'
                             f"<Message>{refusal}</Message></Error>", 403, media_type="application/xml")
-        headers = {"Content-Encoding": "gzip"} if self.gzip_header else {}
-        return Response(link.body, headers=headers, media_type="binary/octet-stream")
+        headers = {"Content-Encoding": "gzip"}
+        body, _, _ = link.query.encoded.chunks[link.index]
+        return Response(body, headers=headers, media_type="binary/octet-stream")
 
     def _refusal(self, link: Link | None, request: Request) -> str | None:
-        if link is None or not secrets.compare_digest(
+        if link is None or link.query.encoded is None or not secrets.compare_digest(
                 link.signature, request.query_params.get("X-Amz-Signature", "")):
             return "Access Denied"
         if link.expires <= time.time():

@@ -8,10 +8,12 @@ from .access import Bound
 from .origins import column_of, sources
 
 
-def prepare(statement: Expr, bound: Bound) -> None:
-    """Changes the statement in place, before it is handed to the engine."""
+def translated(statement: Expr, bound: Bound) -> str:
+    """The text that is handed to the engine; the statement itself is changed."""
     _keep_sums_exact(statement, bound)
     _compare_paths_as_text(statement)
+    _quote_names(statement)
+    return statement.sql(dialect="snowflake")
 
 
 def _keep_sums_exact(statement: Expr, bound: Bound) -> None:
@@ -31,3 +33,11 @@ def _compare_paths_as_text(statement: Expr) -> None:
         if isinstance(path, exp.JSONExtract) and others and all(
                 isinstance(o, exp.Literal) and o.is_string for o in others):
             comparison.set("this", exp.cast(path.copy(), "varchar"))
+
+
+def _quote_names(statement: Expr) -> None:
+    """The engine reserves other words than Snowflake does; quoted, no name is one of them."""
+    for name in statement.find_all(exp.Identifier):
+        if not name.quoted:
+            name.set("this", name.name.upper())
+            name.set("quoted", True)

@@ -29,6 +29,7 @@ class Object:
     owner: str
     columns: list[Column] = field(default_factory=list)
     text: str = ""
+    session: int | None = None  # of a temporary table
     created: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
 
@@ -57,7 +58,7 @@ class Objects:
         return self.tables.get(self.resolve(session, name, home))
 
     def visible(self, session: Session, found: Object) -> bool:
-        return self.usable(session, found.path[:2]) and (
+        return found.session in (None, session.id) and self.usable(session, found.path[:2]) and (
             session.holds(found.owner) or session.allowed(None, "TABLE", found.path))
 
     def usable(self, session: Session, name: tuple[str, ...]) -> bool:

@@ -20,7 +20,8 @@ from .history import History
 if TYPE_CHECKING:
     from .sessions import Session
 
-KEPT = 200  # results that can still be read; older ones are gone, as after a day
+KEPT_BYTES = 256 * 2**20  # of results that can still be read; older ones are gone, as after a day
+KEPT_STATEMENTS = 10_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Encoded:
 
     inline: dict
     chunks: list[tuple[bytes, int, int]] = field(default_factory=list)  # gzip, rows, plain size
+    size: int = 0
 
 
 @dataclass
@@ -167,10 +169,18 @@ class Queries:
 
     def _forget(self) -> None:
         """Drops the oldest results; their request ids stay known, so that no late retry runs twice."""
-        surplus = len(self.all) - KEPT
-        for query in [q for q in self.all.values() if q.ended is not None][:max(surplus, 0)]:
-            del self.all[query.id]
-            query.answer = query.encoded = None
+        total = 0
+        for query in reversed(list(self.all.values())):
+            total += query.encoded.size if query.encoded else 0
+            if total > KEPT_BYTES and query.ended is not None:
+                query.answer = query.encoded = None
+        while len(self.all) > KEPT_STATEMENTS:
+            self.all.popitem(last=False)
+
+    def closed(self, session: Session) -> None:
+        """Forgets the request ids of a session that takes no more requests."""
+        for key in [k for k in list(self._requests) if k[0] == session.id]:
+            self._requests.pop(key, None)
 
 
 def _encode(query: Query, limits: Limits) -> Encoded:
@@ -201,4 +211,5 @@ def _encode(query: Query, limits: Limits) -> Encoded:
         part = table.slice(start, step)
         plain = results.arrow_stream(part, columns, kinds) if arrow else results.json_chunk(part, columns)
         encoded.chunks.append((gzip.compress(plain, 1), part.num_rows, len(plain)))
+    encoded.size = table.nbytes + sum(len(body) for body, _, _ in encoded.chunks)
     return encoded

@@ -127,6 +127,13 @@ class Session:
     def listed_parameters(self) -> list[dict]:
         return [{"name": n, "value": v} for n, v in sorted((DEFAULTS | self.parameters).items())]
 
+    def release(self) -> None:
+        """Closes the engine's connection of an ended session, once nothing runs on it."""
+        with self.lock:
+            if self.current is None and self.connection is not None:
+                self.connection.close()
+                self.connection = None
+
     def describe(self) -> dict:
         return {
             "session_id": self.id, "user": self.user.name, "role": self.role, "secondary_roles": self.secondary,

@@ -44,7 +44,7 @@ def run(query: Query) -> Answer:
     with session.lock:
         session.current = query
         try:
-            if query.cancelled.is_set():
+            if query.cancelled.is_set() or session.ended:
                 raise canceled()
             session.connection.settle(session)
             if tokens[0].word in ("SET", "UNSET") and len(tokens) > 1:
@@ -52,6 +52,8 @@ def run(query: Query) -> Answer:
             return _on_engine(query, binds.splice(sql, tokens, query.bindings))
         finally:
             session.current = None
+            if session.ended:
+                session.release()
 
 
 def _single(query: Query) -> tuple[str, list[Token]]:
@@ -144,6 +146,8 @@ def _on_engine(query: Query, sql: str) -> Answer:
     first = lex(sql)[0].word
     if first == "CALL":
         sql, type_id = "SELECT " + sql[4:], answers.CALL
+    if first == "START":
+        sql = "BEGIN"
     if first == "EXPLAIN":
         return _explain(session, sql)
     if first in ("PUT", "GET", "LIST", "LS", "REMOVE", "RM", "COPY"):
@@ -153,7 +157,7 @@ def _on_engine(query: Query, sql: str) -> Answer:
     placeholders = binds.count(sql)
     statement = _parsed(sql)
     type_id = type_id or _type_of(statement)
-    _name_outputs(statement, sql)
+    names = _name_outputs(statement, sql)
     bound = access.bind(session, statement)
     if isinstance(statement, exp.Command) or type_id is None:
         raise syntax(f"syntax error line 1 at position 0 unexpected '{first}'.")
@@ -162,6 +166,7 @@ def _on_engine(query: Query, sql: str) -> Answer:
     catalog.attach(session, engine.duck, bound)
     if query.describe_only:
         answer = _described(engine, statement, bound, type_id)
+        answer.columns = [c.renamed(names.get(c.name, c.name)) for c in answer.columns]
         answer.binds, answer.described = placeholders, True
         return answer
     if placeholders:
@@ -171,13 +176,13 @@ def _on_engine(query: Query, sql: str) -> Answer:
             return _define(query, statement, bound)
     if isinstance(statement, exp.Describe):
         return _describe_table(session, statement, bound)
-    dialect.prepare(statement, bound)
     if isinstance(statement, exp.Show):
         table, seen = engine.run(sql)
         return _shown(session, table, [of_duck(*c) for c in seen])
     known = origins.of_query(statement, bound)
-    table, seen = engine.run(statement.sql(dialect="snowflake"))
+    table, seen = engine.run(dialect.translated(statement, bound))
     columns = origins.overlay([of_duck(*c) for c in seen], known)
+    columns = [c.renamed(names.get(c.name, c.name)) for c in columns]
     return Answer(table, columns, type_id, stats=_stats(type_id, table, columns))
 
 
@@ -200,22 +205,23 @@ def _type_of(statement: Expr) -> int | None:
     return _TYPES.get(type(statement))
 
 
-def _name_outputs(statement: Expr, sql: str) -> None:
-    """Names unnamed output columns as the service does: by their text, upper-cased."""
+def _name_outputs(statement: Expr, sql: str) -> dict[str, str]:
+    """Gives unnamed output columns a name for the engine, and says what the service calls them: their text."""
     while isinstance(statement, exp.SetOperation):
         statement = statement.left
     if not isinstance(statement, exp.Select):
-        return
+        return {}
     texts = _output_texts(sql)
     if len(texts) != len(statement.expressions):
         texts = [e.sql(dialect="snowflake") for e in statement.expressions]
-    items = []
-    for item, written in zip(statement.expressions, texts):
-        if isinstance(item, (exp.Alias, exp.Column, exp.Star)) or item.is_star:
-            items.append(item)
-        else:
-            items.append(exp.alias_(item, written.upper(), quoted=True))
+    items, names = [], {}
+    for i, (item, written) in enumerate(zip(statement.expressions, texts)):
+        if not (isinstance(item, (exp.Alias, exp.Column, exp.Star)) or item.is_star):
+            names[f"_OUTPUT_{i}"] = written.upper()
+            item = exp.alias_(item, f"_OUTPUT_{i}", quoted=True)
+        items.append(item)
     statement.set("expressions", items)
+    return names
 
 
 def _output_texts(sql: str) -> list[str]:
@@ -268,7 +274,7 @@ def _described(engine, statement: Expr, bound: access.Bound, type_id: int) -> An
     for node in list(statement.find_all(exp.Placeholder)):
         node.replace(exp.null())
     known = origins.of_query(statement, bound)
-    seen = [of_duck(*c) for c in engine.describe(statement.sql(dialect="snowflake"))]
+    seen = [of_duck(*c) for c in engine.describe(dialect.translated(statement, bound))]
     columns = origins.overlay(seen, known)
     return Answer(pa.table([pa.array([], pa.string())] * len(columns), names=[f"c{i}" for i in range(len(columns))]),
                   columns, type_id)
@@ -301,7 +307,7 @@ def _define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
         statement.set("properties", exp.Properties(expressions=kept) if kept else None)
     if statement.args.get("exists") and isinstance(statement, exp.Create) and bound.defines in objects.tables:
         return status(f"{bound.defines[2]} already exists, statement succeeded.")
-    table, seen = engine.run(statement.sql(dialect="snowflake"))
+    table, seen = engine.run(dialect.translated(statement, bound))
     if isinstance(statement, exp.Create) and bound.defines:
         objects.forget(bound.defines)
     objects.sync(engine.duck, session, bound.defines)
@@ -312,6 +318,7 @@ def _define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
             same.renamed(column.name) if same and origins._compatible(same, column) else column
             for column, same in zip(made.columns, known)] if len(known) == len(made.columns) else made.columns
         if temporary:
+            made.session = session.id
             session.temporary.add(bound.defines)
     return Answer(table, [of_duck(*c) for c in seen], answers.DDL)
 
