@@ -34,7 +34,8 @@ mod upload;
 
 pub use key::{Key, KeyError};
 pub use log::OpenError;
-pub use serve::{READER_HEADER, ReaderKey, Recording, Recordings, serve_router};
+pub use recording::ledger::ReaderKey;
+pub use serve::{Recording, Recordings, new_reader_key, serve_router};
 pub use sessions::KeptSession;
 pub use store::SEGMENT_BYTES_MAX;
 pub use upload::upload_router;

@@ -15,6 +15,7 @@ pub mod copy;
 pub mod leaf;
 pub mod note;
 pub mod proof;
+pub mod reader;
 pub mod tile;
 pub mod tree;
 
@@ -22,5 +23,6 @@ pub use checkpoint::Checkpoint;
 pub use copy::{Checked, CopyError, check};
 pub use leaf::{Fact, Leaf};
 pub use note::{KeyError, Note, NoteError, VerifierKey};
+pub use reader::{READER_HEADER, ReaderKey};
 pub use tile::Tile;
 pub use tree::{Hash, Tree, leaf_hash, node_hash};

@@ -17,7 +17,6 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 
-use aws_lc_rs::hmac;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
@@ -29,70 +28,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use control::Principal;
 use http::{StatusCode, header};
-use recording::ledger::tile;
+use recording::ledger::{READER_HEADER, ReaderKey, tile};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::tickets::{hex, unhex};
 use super::{Error, Ledger, Seen};
 
-/// The header with the proof: `<unix seconds>.<hex of HMAC-SHA256>` over
-/// `GET\n<path and query>\n<unix seconds>\n`.
-pub const READER_HEADER: &str = "frostgate-reader";
-/// How far the clocks of auditor and operator may be apart.
-const SKEW_SECONDS_MAX: i64 = 5 * 60;
 /// Recordings in one answer.
 const PAGE_MAX: usize = 500;
 
-/// The secret that readers of recordings share.
-#[derive(Clone)]
-pub struct ReaderKey(hmac::Key);
-
-impl ReaderKey {
-    /// A new one, as it stands in its Secret.
-    ///
-    /// # Errors
-    /// If the machine has no randomness.
-    pub fn generate() -> Result<Zeroizing<String>, Error> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| Error::Malformed("randomness"))?;
-        Ok(Zeroizing::new(STANDARD.encode(bytes.as_slice())))
-    }
-
-    /// Reads it from its Secret: base64 of at least 32 bytes.
-    ///
-    /// # Errors
-    /// If it is shorter or no base64.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let bytes = STANDARD.decode(text.trim()).map_err(|_| Error::Malformed("reader key"))?;
-        if bytes.len() < 32 {
-            return Err(Error::Malformed("reader key"));
-        }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
-    }
-
-    /// The value of [`READER_HEADER`] for a request.
-    pub fn prove(&self, path_and_query: &str, now_seconds: i64) -> String {
-        let mac = hmac::sign(&self.0, &covered(path_and_query, now_seconds));
-        format!("{now_seconds}.{}", hex(mac.as_ref()))
-    }
-
-    fn is_proof(&self, proof: &str, path_and_query: &str, now_seconds: i64) -> bool {
-        let Some((seconds, mac)) = proof.split_once('.') else { return false };
-        let (Ok(seconds), Some(mac)) = (seconds.parse::<i64>(), unhex(mac)) else { return false };
-        now_seconds.abs_diff(seconds) <= SKEW_SECONDS_MAX.unsigned_abs()
-            && hmac::verify(&self.0, &covered(path_and_query, seconds), &mac).is_ok()
-    }
-}
-
-impl std::fmt::Debug for ReaderKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ReaderKey")
-    }
-}
-
-fn covered(path_and_query: &str, seconds: i64) -> Vec<u8> {
-    format!("GET\n{path_and_query}\n{seconds}\n").into_bytes()
+/// A new [`ReaderKey`], as it stands in its Secret.
+///
+/// # Errors
+/// If the machine has no randomness.
+pub fn new_reader_key() -> Result<Zeroizing<String>, Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| Error::Malformed("randomness"))?;
+    Ok(Zeroizing::new(STANDARD.encode(bytes.as_slice())))
 }
 
 /// One line of `GET /v1/recordings`.
@@ -155,7 +107,7 @@ async fn admit(State(key): State<ReaderKey>, request: Request, next: Next) -> Re
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let proof = request.headers().get(READER_HEADER).and_then(|value| value.to_str().ok());
     let now = jiff::Timestamp::now().as_second();
-    if proof.is_some_and(|proof| key.is_proof(proof, path, now)) {
+    if proof.is_some_and(|proof| key.accepts(proof, path, now)) {
         return next.run(request).await;
     }
     let message = "reading recordings takes a proof of the key in Secret frostgate-recordings-reader; \

@@ -9,7 +9,7 @@ use control::{Principal, Workload};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use recording::SigningKey;
-use recording::ledger::{Checked, Checkpoint, check};
+use recording::ledger::{Checked, Checkpoint, READER_HEADER, check};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -447,7 +447,7 @@ async fn an_auditor_reads_everything_and_a_neighbour_nothing() {
     assert_eq!(put(&uploads, &ticket.url, b"segment").await, StatusCode::CREATED);
     ledger.seal(SESSION, &notice(0, b"segment", false)).await.unwrap();
     published(&ledger, 2).await;
-    let reader = ReaderKey::parse(&ReaderKey::generate().unwrap()).unwrap();
+    let reader = ReaderKey::parse(&new_reader_key().unwrap()).unwrap();
     let router = serve_router(Arc::clone(&ledger), reader.clone());
     let now = jiff::Timestamp::now().as_second();
     let get = |path: &str, proof: Option<String>| {
@@ -495,7 +495,7 @@ async fn an_auditor_reads_everything_and_a_neighbour_nothing() {
     let outside = "/v1/recordings/..%2f..%2fsessions/0";
     assert_eq!(get(outside, Some(reader.prove(outside, now))).await.0, StatusCode::BAD_REQUEST);
 
-    let stranger = ReaderKey::parse(&ReaderKey::generate().unwrap()).unwrap();
+    let stranger = ReaderKey::parse(&new_reader_key().unwrap()).unwrap();
     let cases = [
         ("no proof", None),
         ("another key", Some(stranger.prove(&segment, now))),

@@ -108,11 +108,11 @@ fn signed(expected: &Expected, expires: i64) -> Vec<u8> {
     format!("PUT\n{session}\n{number}\n{expires}\n{sha256}\n{length}\n").into_bytes()
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
