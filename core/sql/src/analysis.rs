@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Effect, Name, Risk, Word};
+use crate::{Effect, Name, Object, Risk, Word};
 
 /// What one text does, what it touches and where its columns come from.
 #[derive(Clone, Debug)]
@@ -23,6 +23,10 @@ pub struct Analysis {
     pub form: Form,
     /// Every object it touches, and how.
     pub objects: Vec<Touch>,
+    /// The catalog's entries of the objects it reads, views and what is behind them.
+    pub tables: Vec<Arc<Object>>,
+    /// It makes a temporary object, which could take the place of a table for the rest of the session.
+    pub temporary: bool,
     /// Why it deserves a second look.
     pub risks: BTreeSet<Risk>,
     /// Functions that are not pure built-ins, qualified where the text or the session say so, as stored.
@@ -97,6 +101,8 @@ pub struct Touch {
     pub access: Access,
     /// Built in and free of data of the account (`INFORMATION_SCHEMA.TABLES` and the like).
     pub metadata: bool,
+    /// A view whose text cannot be read: its columns stand for themselves, and masks could hide behind it.
+    pub opaque: bool,
     /// Reached through this view rather than named: a right to read the view is enough, its masks still count.
     pub through: Option<Arc<Name>>,
 }

@@ -1,30 +1,228 @@
-//! From text to [`Analysis`].
+//! From text to [`Analysis`]: lex, limit, classify, parse, walk. Each step can only add a problem.
 
 use std::collections::BTreeSet;
 
-use crate::{Analysis, Catalog, Form, Lineage, Problem, Reason, Session, Word};
+use crate::head::{Head, head};
+use crate::lexer::{Token, lex};
+use crate::lineage::Resolver;
+use crate::{
+    Analysis, Catalog, Effect, Form, Lineage, Problem, Reason, Risk, Session, Thing, Word, command,
+    dialect, limits, statement,
+};
+
+/// The stack that a statement at all limits fits in. It is reserved, not used: pages that are not touched cost nothing.
+const STACK_BYTES: usize = 64 << 20;
 
 /// Understands one text. Never fails: what is not understood is in [`Analysis::problem`].
 #[must_use]
 pub fn analyze(text: &str, session: &Session, catalog: &Catalog) -> Analysis {
-    let _ = (text, session, catalog);
-    Analysis {
-        word: Word::Unknown,
-        words: vec![Word::Unknown],
-        effect: Word::Unknown.effect(),
-        parsed: false,
-        problem: Some(Problem {
-            reason: Reason::Unsupported,
-            message: "this statement is not understood".into(),
+    stacker::grow(STACK_BYTES, || {
+        let lexed = match limits::size(text) {
+            Ok(()) => lex(text),
+            Err(problem) => {
+                let mut analysis = Analysis::of(Head::unknown());
+                analysis.problem = Some(problem);
+                return analysis;
+            }
+        };
+        let mut analysis = Analysis::of(head(text, &lexed.tokens));
+        let read = match lexed.problem {
+            Some(problem) => Err(problem),
+            None => understand(text, &lexed.tokens, session, catalog, &mut analysis),
+        };
+        if let Err(problem) = read {
+            analysis.problem = Some(problem);
+        }
+        if !analysis.missing.is_empty() {
+            let names: Vec<String> = analysis.missing.iter().map(ToString::to_string).collect();
+            analysis.problem = Some(Problem {
+                reason: Reason::Missing,
+                message: format!("{} does not exist or is not known here", names.join(", ")),
+                offset: None,
+            });
+        }
+        analysis
+    })
+}
+
+fn understand(
+    text: &str,
+    tokens: &[Token],
+    session: &Session,
+    catalog: &Catalog,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let tokens = one_statement(text, tokens, analysis.word)?;
+    limits::shape(text, tokens)?;
+    if session.ignore_case {
+        return Err(Problem {
+            reason: Reason::Pinned,
+            message: "QUOTED_IDENTIFIERS_IGNORE_CASE is on in this session; names do not mean what they say"
+                .into(),
             offset: None,
-        }),
-        form: Form::Ordinary,
-        objects: Vec::new(),
-        risks: BTreeSet::new(),
-        functions: BTreeSet::new(),
-        lineage: Lineage::Unknown("not understood".into()),
-        uses: Vec::new(),
-        flows: Vec::new(),
-        missing: BTreeSet::new(),
+        });
     }
+    if analysis.word == Word::Explain {
+        return explain(text, tokens, session, catalog, analysis);
+    }
+    let mut resolver = Resolver::new(session, catalog);
+    let read = if command::is_own(analysis.word) {
+        command::read(text, tokens, &mut resolver, analysis)
+    } else if let Some(query_id) = command::result_scan(text, tokens) {
+        analysis.form = Form::ResultScan { query_id };
+        analysis.lineage = Lineage::Metadata;
+        Ok(())
+    } else {
+        dialect::parse(text, tokens)
+            .and_then(|tree| statement::walk(&tree, &mut resolver, analysis))
+    };
+    resolver.finish(analysis);
+    analysis.parsed = read.is_ok();
+    read
+}
+
+/// The tokens of the only statement, without what ends it.
+fn one_statement<'t>(text: &str, tokens: &'t [Token], word: Word) -> Result<&'t [Token], Problem> {
+    let is_end = |token: &&Token| token.is_symbol(text, ';');
+    let ends = tokens.iter().rev().take_while(is_end).count();
+    let body = &tokens[..tokens.len() - ends];
+    if body.is_empty() {
+        return Err(Problem {
+            reason: Reason::Empty,
+            message: "there is no statement".into(),
+            offset: None,
+        });
+    }
+    match body.iter().find(is_end) {
+        Some(end) if word != Word::Scripting => Err(Problem {
+            reason: Reason::Several,
+            message: "one request holds one statement; send the others on their own".into(),
+            offset: Some(end.start),
+        }),
+        Some(_) | None => Ok(body),
+    }
+}
+
+/// `EXPLAIN [USING TEXT | JSON | TABULAR] statement` is judged as the statement, and shows only its plan.
+fn explain(
+    text: &str,
+    tokens: &[Token],
+    session: &Session,
+    catalog: &Catalog,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let is = |index: usize, words: &[&str]| {
+        tokens.get(index).is_some_and(|token| words.iter().any(|word| token.is(text, word)))
+    };
+    let skip = if is(1, &["USING"]) && is(2, &["TEXT", "JSON", "TABULAR"]) { 3 } else { 1 };
+    let Some(first) = tokens.get(skip) else {
+        return Err(crate::lineage::unsupported("EXPLAIN of nothing"));
+    };
+    let end = tokens.last().map_or(text.len(), |last| last.end);
+    let inner = text.get(first.start..end).unwrap_or_default();
+    let explained = head(inner, &lex(inner).tokens);
+    if !matches!(explained.word.effect(), Effect::Read | Effect::Write | Effect::Define)
+        || command::is_own(explained.word)
+        || explained.word == Word::Explain
+    {
+        return Err(crate::lineage::unsupported("EXPLAIN of this kind of statement"));
+    }
+    let mut plan = Analysis::of(explained);
+    let read = understand(inner, &lex(inner).tokens, session, catalog, &mut plan);
+    analysis.words.extend(plan.words);
+    analysis.parsed = plan.parsed;
+    analysis.objects = plan.objects;
+    analysis.tables = plan.tables;
+    analysis.temporary = plan.temporary;
+    analysis.risks = plan.risks;
+    analysis.functions = plan.functions;
+    analysis.uses = plan.uses;
+    analysis.flows = plan.flows;
+    analysis.missing = plan.missing;
+    analysis.lineage = Lineage::Metadata;
+    read
+}
+
+impl Head {
+    pub(crate) fn unknown() -> Self {
+        Self { word: Word::Unknown, replaces: false, drops: false }
+    }
+}
+
+impl Analysis {
+    /// What the head of a statement alone says.
+    fn of(head: Head) -> Self {
+        let Head { word, replaces, drops } = head;
+        let mut words = vec![word];
+        let mut risks = BTreeSet::new();
+        match word {
+            Word::Insert if replaces => {
+                words.push(Word::Truncate);
+                risks.insert(Risk::Overwrite);
+            }
+            Word::Create(thing) if replaces => words.push(Word::Drop(thing)),
+            Word::Alter(thing) if drops || replaces => words.push(Word::Drop(thing)),
+            _ => {}
+        }
+        for word in &words {
+            risks.extend(risks_of(*word));
+        }
+        Self {
+            word,
+            words,
+            effect: word.effect(),
+            parsed: false,
+            problem: None,
+            form: Form::Ordinary,
+            objects: Vec::new(),
+            tables: Vec::new(),
+            temporary: false,
+            risks,
+            functions: BTreeSet::new(),
+            lineage: Lineage::Unknown("the statement is not understood".into()),
+            uses: Vec::new(),
+            flows: Vec::new(),
+            missing: BTreeSet::new(),
+        }
+    }
+}
+
+/// The risks that a kind brings by itself.
+fn risks_of(word: Word) -> Vec<Risk> {
+    let mut risks = Vec::new();
+    if crate::Group::Ddl.contains(word) {
+        risks.push(Risk::Ddl);
+    }
+    if crate::Group::Admin.contains(word) {
+        risks.push(Risk::Admin);
+    }
+    match word {
+        Word::Drop(_) => risks.push(Risk::Drop),
+        Word::Truncate => risks.push(Risk::Overwrite),
+        Word::Grant | Word::Revoke => risks.push(Risk::Grant),
+        Word::CopyIntoTable => risks.push(Risk::Copy),
+        Word::CopyIntoLocation => risks.extend([Risk::Copy, Risk::ExternalSink]),
+        Word::Get | Word::Put | Word::Remove | Word::List => risks.push(Risk::Transfer),
+        Word::Call | Word::Execute | Word::ExecuteImmediate | Word::Scripting => {
+            risks.push(Risk::Scripting);
+        }
+        Word::Create(thing) | Word::Alter(thing) => {
+            if matches!(
+                thing,
+                Thing::Stage
+                    | Thing::Integration
+                    | Thing::ExternalTable
+                    | Thing::IcebergTable
+                    | Thing::Share
+                    | Thing::Listing
+                    | Thing::Volume
+                    | Thing::Pipe
+                    | Thing::NetworkRule
+            ) {
+                risks.push(Risk::ExternalSink);
+            }
+        }
+        _ => {}
+    }
+    risks
 }

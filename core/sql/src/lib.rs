@@ -10,9 +10,17 @@
 
 mod analysis;
 mod analyze;
+mod builtins;
 mod catalog;
+mod command;
+mod dialect;
+mod head;
+mod lexer;
+mod limits;
+mod lineage;
 mod name;
 mod session;
+mod statement;
 mod word;
 
 pub use analysis::{

@@ -1,0 +1,419 @@
+//! Statements that the parser reads badly and that cannot hold a query: SHOW, DESCRIBE, USE, SET, ALTER SESSION,
+//! transactions, UNSET. Read completely from tokens; anything that is left over is refused.
+
+use std::sync::Arc;
+
+use crate::lexer::{Class, Token};
+use crate::lineage::{Resolver, named, unsupported};
+use crate::{Access, Analysis, Lineage, Name, Problem, Reason, Word};
+
+/// Session parameters that change how values look or how long statements may take, not what they mean.
+const PARAMETERS: &[&str] = &[
+    "AUTOCOMMIT",
+    "BINARY_INPUT_FORMAT",
+    "BINARY_OUTPUT_FORMAT",
+    "CLIENT_SESSION_KEEP_ALIVE",
+    "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY",
+    "CLIENT_TIMESTAMP_TYPE_MAPPING",
+    "CLIENT_METADATA_REQUEST_USE_CONNECTION_CTX",
+    "CLIENT_RESULT_CHUNK_SIZE",
+    "DATE_INPUT_FORMAT",
+    "DATE_OUTPUT_FORMAT",
+    "GEOGRAPHY_OUTPUT_FORMAT",
+    "GEOMETRY_OUTPUT_FORMAT",
+    "JSON_INDENT",
+    "LOCK_TIMEOUT",
+    "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT",
+    "QUERY_TAG",
+    "STATEMENT_TIMEOUT_IN_SECONDS",
+    "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS",
+    "TIMESTAMP_INPUT_FORMAT",
+    "TIMESTAMP_LTZ_OUTPUT_FORMAT",
+    "TIMESTAMP_NTZ_OUTPUT_FORMAT",
+    "TIMESTAMP_OUTPUT_FORMAT",
+    "TIMESTAMP_TZ_OUTPUT_FORMAT",
+    "TIMEZONE",
+    "TIME_INPUT_FORMAT",
+    "TIME_OUTPUT_FORMAT",
+    "TRACE_LEVEL",
+    "TWO_DIGIT_CENTURY_START",
+    "USE_CACHED_RESULT",
+    "WEEK_OF_YEAR_POLICY",
+    "WEEK_START",
+];
+
+/// What SHOW may list: names, types and settings, no rights, people or secrets.
+const SHOWN: &[&str] = &[
+    "TABLES",
+    "VIEWS",
+    "MATERIALIZED VIEWS",
+    "DYNAMIC TABLES",
+    "EXTERNAL TABLES",
+    "HYBRID TABLES",
+    "ICEBERG TABLES",
+    "SCHEMAS",
+    "DATABASES",
+    "COLUMNS",
+    "OBJECTS",
+    "PRIMARY KEYS",
+    "IMPORTED KEYS",
+    "EXPORTED KEYS",
+    "UNIQUE KEYS",
+    "WAREHOUSES",
+    "ROLES",
+    "FUNCTIONS",
+    "USER FUNCTIONS",
+    "EXTERNAL FUNCTIONS",
+    "PROCEDURES",
+    "USER PROCEDURES",
+    "SEQUENCES",
+    "STAGES",
+    "FILE FORMATS",
+    "PARAMETERS",
+    "STREAMS",
+    "TASKS",
+    "PIPES",
+    "TAGS",
+    "TRANSACTIONS",
+    "LOCKS",
+    "CONSTRAINTS",
+    "REGIONS",
+    "SEMANTIC VIEWS",
+];
+
+/// What DESCRIBE may describe, and whether it is an object whose columns it shows.
+const DESCRIBED: &[(&str, bool)] = &[
+    ("TABLE", true),
+    ("VIEW", true),
+    ("MATERIALIZED VIEW", true),
+    ("DYNAMIC TABLE", true),
+    ("EXTERNAL TABLE", true),
+    ("ICEBERG TABLE", true),
+    ("HYBRID TABLE", true),
+    ("EVENT TABLE", true),
+    ("SCHEMA", false),
+    ("DATABASE", false),
+    ("WAREHOUSE", false),
+    ("SEQUENCE", false),
+    ("FILE FORMAT", false),
+];
+
+/// Whether this module reads the kind, rather than the parser.
+pub(crate) fn is_own(word: Word) -> bool {
+    matches!(
+        word,
+        Word::Show
+            | Word::Describe
+            | Word::UseRole
+            | Word::UseSecondaryRoles
+            | Word::UseWarehouse
+            | Word::UseDatabase
+            | Word::UseSchema
+            | Word::Set
+            | Word::Unset
+            | Word::AlterSession
+            | Word::Begin
+            | Word::Commit
+            | Word::Rollback
+    )
+}
+
+/// Reads one such statement completely.
+pub(crate) fn read(
+    text: &str,
+    tokens: &[Token],
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let mut reader = Reader { text, tokens, at: 0 };
+    analysis.lineage = Lineage::Metadata;
+    match analysis.word {
+        Word::Show => reader.show(resolver)?,
+        Word::Describe => reader.describe(resolver)?,
+        Word::UseRole
+        | Word::UseSecondaryRoles
+        | Word::UseWarehouse
+        | Word::UseDatabase
+        | Word::UseSchema => reader.switch()?,
+        Word::Set => reader.set()?,
+        Word::Unset => {
+            reader.skip();
+            reader.name()?;
+        }
+        Word::AlterSession => reader.alter_session()?,
+        // The head has read all of a BEGIN already.
+        Word::Begin => reader.at = tokens.len(),
+        Word::Commit | Word::Rollback => {
+            reader.skip();
+            reader.take("WORK");
+        }
+        _ => return Err(unsupported("this statement")),
+    }
+    if reader.at < tokens.len() {
+        let rest = tokens[reader.at];
+        return Err(Problem {
+            reason: Reason::Unsupported,
+            message: format!("`{}` is not expected here", rest.text(text)),
+            offset: Some(rest.start),
+        });
+    }
+    Ok(())
+}
+
+/// The query id in exactly `SELECT * FROM TABLE(RESULT_SCAN('<id>'))`.
+pub(crate) fn result_scan(text: &str, tokens: &[Token]) -> Option<String> {
+    let [select, star, from, table, open, scan, open_too, id, close, close_too] = tokens else {
+        return None;
+    };
+    let is_it = select.is(text, "SELECT")
+        && star.is_symbol(text, '*')
+        && from.is(text, "FROM")
+        && table.is(text, "TABLE")
+        && open.is_symbol(text, '(')
+        && scan.is(text, "RESULT_SCAN")
+        && open_too.is_symbol(text, '(')
+        && close.is_symbol(text, ')')
+        && close_too.is_symbol(text, ')')
+        && id.class == Class::String;
+    let written = id.inner(text);
+    (is_it && written.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        .then(|| written.to_owned())
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    tokens: &'a [Token],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn skip(&mut self) {
+        self.at += 1;
+    }
+
+    fn is(&self, keyword: &str) -> bool {
+        self.tokens.get(self.at).is_some_and(|token| token.is(self.text, keyword))
+    }
+
+    /// Takes a keyword if it is there.
+    fn take(&mut self, keyword: &str) -> bool {
+        let is = self.is(keyword);
+        self.at += usize::from(is);
+        is
+    }
+
+    /// Takes several keywords if all are there.
+    fn take_all(&mut self, keywords: &str) -> bool {
+        let begin = self.at;
+        if keywords.split(' ').all(|keyword| self.take(keyword)) {
+            return true;
+        }
+        self.at = begin;
+        false
+    }
+
+    fn take_symbol(&mut self, symbol: char) -> bool {
+        let is = self.tokens.get(self.at).is_some_and(|token| token.is_symbol(self.text, symbol));
+        self.at += usize::from(is);
+        is
+    }
+
+    fn take_class(&mut self, class: Class) -> bool {
+        let is = self.tokens.get(self.at).is_some_and(|token| token.class == class);
+        self.at += usize::from(is);
+        is
+    }
+
+    fn missing<T>(&self, what: &str) -> Result<T, Problem> {
+        Err(Problem {
+            reason: Reason::Unsupported,
+            message: format!("{what} is expected here"),
+            offset: self.tokens.get(self.at).map(|token| token.start),
+        })
+    }
+
+    /// One stored identifier.
+    fn identifier(&mut self) -> Option<String> {
+        let token = self.tokens.get(self.at)?;
+        let stored = match token.class {
+            Class::Word => crate::name::fold(token.text(self.text)),
+            Class::Quoted => token.inner(self.text).replace("\"\"", "\""),
+            Class::String | Class::Dollar | Class::Number | Class::Placeholder | Class::Symbol => {
+                return None;
+            }
+        };
+        self.at += 1;
+        Some(stored)
+    }
+
+    /// One to three identifiers with dots; a second dot at once means PUBLIC.
+    fn name(&mut self) -> Result<Vec<String>, Problem> {
+        let Some(first) = self.identifier() else {
+            return self.missing("a plain name");
+        };
+        let mut parts = vec![first];
+        while self.take_symbol('.') {
+            if parts.len() == 1 && self.take_symbol('.') {
+                parts.push(String::new());
+            }
+            match self.identifier() {
+                Some(part) if parts.len() < 3 => parts.push(part),
+                _ => return self.missing("a plain name"),
+            }
+        }
+        if self.tokens.get(self.at).is_some_and(|token| token.is_symbol(self.text, '(')) {
+            return self.missing("a plain name");
+        }
+        Ok(parts)
+    }
+
+    /// A literal: a string, a number with its sign, TRUE or FALSE.
+    fn literal(&mut self) -> bool {
+        if self.take_class(Class::String) || self.take("TRUE") || self.take("FALSE") {
+            return true;
+        }
+        let begin = self.at;
+        let _sign = self.take_symbol('-') || self.take_symbol('+');
+        if self.take_class(Class::Number) {
+            return true;
+        }
+        self.at = begin;
+        false
+    }
+
+    fn show(&mut self, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
+        self.skip();
+        self.take("TERSE");
+        let shown = SHOWN.iter().find(|kind| self.take_all(kind));
+        let Some(shown) = shown else {
+            return Err(unsupported("SHOW of this kind of thing"));
+        };
+        self.take("HISTORY");
+        self.like();
+        if self.take("IN") || self.take("FROM") || self.take("FOR") {
+            if self.take("ACCOUNT") || self.take("SESSION") {
+            } else if self.take("DATABASE") || self.take("SCHEMA") || self.take("WAREHOUSE") {
+                // Without a name it is the current one.
+                if !self.is("LIKE")
+                    && !self.is("STARTS")
+                    && !self.is("LIMIT")
+                    && self.at < self.tokens.len()
+                {
+                    self.name()?;
+                }
+            } else {
+                let explicit = self.take("TABLE") || self.take("VIEW");
+                let parts = self.name()?;
+                if explicit || *shown == "COLUMNS" || shown.ends_with("KEYS") {
+                    touch(resolver, &parts)?;
+                }
+            }
+        }
+        self.like();
+        if self.take_all("STARTS WITH") && !self.take_class(Class::String) {
+            return self.missing("a string");
+        }
+        if self.take("LIMIT") {
+            if !self.take_class(Class::Number) && !self.take("NULL") {
+                return self.missing("a number");
+            }
+            if self.take("FROM") && !self.take_class(Class::String) {
+                return self.missing("a string");
+            }
+        }
+        Ok(())
+    }
+
+    fn like(&mut self) {
+        let begin = self.at;
+        if self.take("LIKE") && !self.take_class(Class::String) {
+            self.at = begin;
+        }
+    }
+
+    fn describe(&mut self, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
+        self.skip();
+        let kind = DESCRIBED.iter().find(|(kind, _)| self.take_all(kind));
+        if kind.is_none() && self.tokens.len() > 2 {
+            // `DESCRIBE name` alone is a table; a word that is followed by more is a kind we do not know.
+            let is_dotted = self.tokens.get(2).is_some_and(|token| token.is_symbol(self.text, '.'));
+            if !is_dotted {
+                return Err(unsupported("DESCRIBE of this kind of thing"));
+            }
+        }
+        let parts = self.name()?;
+        if kind.is_none_or(|(_, shows_columns)| *shows_columns) {
+            touch(resolver, &parts)?;
+            if self.take("TYPE") {
+                let known = self.take_symbol('=') && (self.take("COLUMNS") || self.take("STAGE"));
+                if !known {
+                    return self.missing("COLUMNS or STAGE");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn switch(&mut self) -> Result<(), Problem> {
+        self.skip();
+        if self.take_all("SECONDARY ROLES") {
+            if self.identifier().is_none() {
+                return self.missing("ALL or NONE");
+            }
+            return Ok(());
+        }
+        let _kind = self.take("ROLE")
+            || self.take("WAREHOUSE")
+            || self.take("DATABASE")
+            || self.take("SCHEMA");
+        self.name().map(drop)
+    }
+
+    fn set(&mut self) -> Result<(), Problem> {
+        self.skip();
+        self.name()?;
+        if !self.take_symbol('=') {
+            return self.missing("`=`");
+        }
+        if !self.literal() {
+            return Err(unsupported("SET to something other than a literal"));
+        }
+        Ok(())
+    }
+
+    fn alter_session(&mut self) -> Result<(), Problem> {
+        self.at += 2;
+        let sets = self.take("SET");
+        if !sets && !self.take("UNSET") {
+            return self.missing("SET or UNSET");
+        }
+        let mut count = 0;
+        while let Some(parameter) = self.identifier() {
+            count += 1;
+            if !PARAMETERS.contains(&parameter.as_str()) {
+                return Err(Problem {
+                    reason: Reason::Pinned,
+                    message: format!("session parameter {parameter} is pinned"),
+                    offset: None,
+                });
+            }
+            if sets {
+                if !self.take_symbol('=') {
+                    return self.missing("`=`");
+                }
+                if !self.literal() && self.identifier().is_none() {
+                    return self.missing("a literal");
+                }
+            }
+            self.take_symbol(',');
+        }
+        if count == 0 { self.missing("a parameter") } else { Ok(()) }
+    }
+}
+
+/// The statement shows what an object is made of.
+fn touch(resolver: &mut Resolver<'_>, parts: &[String]) -> Result<(), Problem> {
+    let name: Name = resolver.qualify(parts).map_err(|problem| named(&problem.message))?;
+    resolver.touch(Arc::new(name), Access::Read);
+    Ok(())
+}

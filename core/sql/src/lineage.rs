@@ -1,0 +1,385 @@
+//! Column lineage: which base columns can be seen in each output column, and which steer the result.
+//!
+//! The walk is exhaustive: every `match` over the syntax tree names every variant, so that a form which is new in the
+//! parser does not compile rather than pass as clean. What cannot be followed is an error, and the statement is
+//! refused; an unknown source is never taken for a constant.
+
+mod condition;
+mod expression;
+mod function;
+mod provenance;
+mod query;
+mod scope;
+mod star;
+mod table;
+mod view;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::dialect::ast;
+use crate::{
+    Access, Against, Analysis, Catalog, Column, Flow, Lineage, Name, Output, Place, Problem,
+    Reason, Session, Sink, Touch, Use,
+};
+
+pub(crate) use provenance::{Id, Provenance};
+pub(crate) use scope::{Ctes, Fields, Relation, Scope};
+
+use scope::Field;
+
+/// Expressions and queries inside of each other, all kinds of recursion together.
+const DEPTH: usize = 4_000;
+
+/// Walks one statement and collects what it finds.
+pub(crate) struct Resolver<'a> {
+    pub(crate) session: &'a Session,
+    catalog: &'a Catalog,
+    /// Database and schema that unqualified names mean: the session's, or a view's own.
+    database: Option<String>,
+    schema: Option<String>,
+    columns: Vec<Column>,
+    ids: HashMap<Column, Id>,
+    views: HashMap<Name, Fields>,
+    /// Views that are being followed, outermost first.
+    inside: Vec<Arc<Name>>,
+    /// CTEs with a set operation that are being defined: whether their name means them or an object is unclear.
+    defining: Vec<String>,
+    depth: usize,
+    touches: BTreeSet<Touch>,
+    functions: BTreeSet<String>,
+    uses: Vec<(Place, Vec<Id>, Steering)>,
+    flows: Vec<(Vec<Id>, Sink)>,
+    missing: BTreeSet<Name>,
+    tables: HashMap<Name, Arc<crate::Object>>,
+}
+
+/// [`Against`] before columns have their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Steering {
+    Constant { equality: bool },
+    Column(Id),
+    Expression,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(session: &'a Session, catalog: &'a Catalog) -> Self {
+        Self {
+            session,
+            catalog,
+            database: session.database.clone(),
+            schema: session.schema.clone(),
+            columns: Vec::new(),
+            ids: HashMap::new(),
+            views: HashMap::new(),
+            inside: Vec::new(),
+            defining: Vec::new(),
+            depth: 0,
+            touches: BTreeSet::new(),
+            functions: BTreeSet::new(),
+            uses: Vec::new(),
+            flows: Vec::new(),
+            missing: BTreeSet::new(),
+            tables: HashMap::new(),
+        }
+    }
+
+    /// The output columns of a query that stands for itself.
+    pub(crate) fn output(&mut self, query: &ast::Query) -> Result<Vec<Field>, Problem> {
+        self.query(query, &Ctes::default(), None)
+    }
+
+    /// Puts what was found into the analysis.
+    pub(crate) fn finish(self, analysis: &mut Analysis) {
+        let column = |id: &Id| self.columns.get(*id as usize).cloned();
+        let named = |ids: &[Id]| ids.iter().filter_map(column).collect::<Vec<_>>();
+        analysis.objects.extend(self.touches.iter().cloned());
+        analysis.objects.sort();
+        analysis.objects.dedup();
+        analysis.tables.extend(self.tables.into_values());
+        analysis.tables.sort_by(|one, two| one.name.cmp(&two.name));
+        analysis.functions.extend(self.functions.iter().cloned());
+        analysis.missing.extend(self.missing.iter().cloned());
+        let mut seen = std::collections::HashSet::new();
+        for found in &self.uses {
+            if !seen.insert(found) {
+                continue;
+            }
+            let (place, ids, steering) = found;
+            let against = match steering {
+                Steering::Constant { equality } => Against::Constant { equality: *equality },
+                Steering::Column(id) => match column(id) {
+                    Some(column) => Against::Column(column),
+                    None => Against::Expression,
+                },
+                Steering::Expression => Against::Expression,
+            };
+            analysis.uses.push(Use { place: *place, columns: named(ids), against });
+        }
+        for (ids, sink) in &self.flows {
+            let flow = Flow { columns: named(ids), sink: sink.clone() };
+            if !analysis.flows.contains(&flow) {
+                analysis.flows.push(flow);
+            }
+        }
+    }
+
+    /// What the result of a query is made of, by name.
+    pub(crate) fn lineage(&self, fields: &[Field]) -> Lineage {
+        let output = |field: &Field| Output {
+            name: field.name.clone(),
+            sources: field
+                .provenance
+                .sources
+                .iter()
+                .filter_map(|id| self.columns.get(*id as usize).cloned())
+                .collect(),
+            plain: field.provenance.sources.len() == 1
+                && matches!(
+                    field.provenance.shape,
+                    provenance::Shape::Bare | provenance::Shape::Plain
+                ),
+        };
+        Lineage::Columns(fields.iter().map(output).collect())
+    }
+
+    pub(crate) fn touch(&mut self, name: Arc<Name>, access: Access) {
+        self.touches.insert(Touch {
+            name,
+            access,
+            metadata: false,
+            opaque: false,
+            through: self.inside.first().cloned(),
+        });
+    }
+
+    pub(crate) fn steer(&mut self, place: Place, columns: Vec<Id>, steering: Steering) {
+        if !columns.is_empty() {
+            self.uses.push((place, columns, steering));
+        }
+    }
+
+    pub(crate) fn flow(&mut self, columns: Vec<Id>, sink: Sink) {
+        if columns.is_empty() {
+            return;
+        }
+        self.flows.push((columns, sink));
+    }
+
+    /// All columns of an object go somewhere.
+    pub(crate) fn flow_of_all(
+        &mut self,
+        source: &ast::ObjectName,
+        sink: &Sink,
+    ) -> Result<(), Problem> {
+        let (_, fields, _) = self.object(&parts(source)?)?;
+        for field in fields.iter() {
+            self.flow(field.provenance.sources.clone(), sink.clone());
+        }
+        Ok(())
+    }
+
+    /// Notes the name as missing where the catalog does not have it.
+    pub(crate) fn exists(&mut self, name: &Name) {
+        if self.catalog.get(name).is_none() {
+            self.missing.insert(name.clone());
+        }
+    }
+
+    /// Whether a column of the object can be seen in the value.
+    pub(crate) fn is_of(&self, provenance: &Provenance, object: &Arc<Name>) -> bool {
+        self.objects_of(provenance).any(|other| other == object)
+    }
+
+    /// Whether a column of another object can be seen in the value.
+    pub(crate) fn is_beyond(&self, provenance: &Provenance, object: &Arc<Name>) -> bool {
+        self.objects_of(provenance).any(|other| other != object)
+    }
+
+    fn objects_of(&self, provenance: &Provenance) -> impl Iterator<Item = &Arc<Name>> {
+        provenance
+            .sources
+            .iter()
+            .filter_map(|id| self.columns.get(*id as usize))
+            .map(|column| &column.object)
+    }
+
+    pub(crate) fn is_missing(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    /// The number of a base column.
+    fn id(&mut self, object: &Arc<Name>, name: &str) -> Id {
+        let column = Column { object: Arc::clone(object), name: name.into() };
+        if let Some(id) = self.ids.get(&column) {
+            return *id;
+        }
+        let id = Id::try_from(self.columns.len()).unwrap_or(Id::MAX);
+        self.columns.push(column.clone());
+        self.ids.insert(column, id);
+        id
+    }
+
+    /// One step deeper into the tree.
+    fn deeper<T>(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        if self.depth >= DEPTH {
+            return Err(Problem {
+                reason: Reason::Limit,
+                message: format!("more than {DEPTH} levels of expressions"),
+                offset: None,
+            });
+        }
+        self.depth += 1;
+        let result = step(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// The full name of an object.
+    pub(crate) fn name(&self, written: &ast::ObjectName) -> Result<Name, Problem> {
+        self.qualify(&parts(written)?)
+    }
+
+    /// The full name of a schema.
+    pub(crate) fn schema_name(&self, written: &ast::ObjectName) -> Result<Name, Problem> {
+        match parts(written)?.as_slice() {
+            [schema] => {
+                Ok(Name::new(self.current(self.database.as_ref(), "database")?, schema.clone(), ""))
+            }
+            [database, schema] => Ok(Name::new(database.clone(), schema.clone(), "")),
+            _ => Err(named("a schema has one or two parts in its name")),
+        }
+    }
+
+    /// The full name of one to three stored parts. The middle of `db..t` is empty.
+    pub(crate) fn qualify(&self, parts: &[String]) -> Result<Name, Problem> {
+        match parts {
+            [object] => {
+                if self.session.search_path && self.inside.is_empty() {
+                    return Err(Problem {
+                        reason: Reason::Pinned,
+                        message: "SEARCH_PATH is changed in this session; write full names".into(),
+                        offset: None,
+                    });
+                }
+                Ok(Name::new(
+                    self.current(self.database.as_ref(), "database")?,
+                    self.current(self.schema.as_ref(), "schema")?,
+                    object.clone(),
+                ))
+            }
+            [schema, object] => Ok(Name::new(
+                self.current(self.database.as_ref(), "database")?,
+                schema.clone(),
+                object.clone(),
+            )),
+            [database, schema, object] => {
+                let schema = if schema.is_empty() { "PUBLIC" } else { schema };
+                Ok(Name::new(database.clone(), schema, object.clone()))
+            }
+            _ => Err(named("an object has one to three parts in its name")),
+        }
+    }
+
+    fn current(&self, part: Option<&String>, what: &str) -> Result<String, Problem> {
+        part.cloned().ok_or_else(|| {
+            named(&format!("the session has no current {what}; write the full name"))
+        })
+    }
+}
+
+/// The stored form of an identifier.
+pub(crate) fn stored(identifier: &ast::Ident) -> Result<String, Problem> {
+    match identifier.quote_style {
+        None if identifier.value.starts_with('@') || identifier.value.starts_with('$') => {
+            Err(unsupported("a stage or variable in place of a name"))
+        }
+        None => Ok(crate::name::fold(&identifier.value)),
+        Some('"') => Ok(identifier.value.replace("\"\"", "\"")),
+        Some(_) => Err(named("identifiers are quoted with `\"`")),
+    }
+}
+
+/// The stored parts of a name; `IDENTIFIER('literal')` is read as the name it holds.
+pub(crate) fn parts(name: &ast::ObjectName) -> Result<Vec<String>, Problem> {
+    let ast::ObjectName(written) = name;
+    let mut parts = Vec::with_capacity(written.len());
+    for part in written {
+        match part {
+            ast::ObjectNamePart::Identifier(identifier) => parts.push(stored(identifier)?),
+            ast::ObjectNamePart::Function(call) => {
+                let ast::ObjectNamePartFunction { name, args } = call;
+                if written.len() > 1 || stored(name)? != "IDENTIFIER" {
+                    return Err(unsupported("a function in place of a name"));
+                }
+                return literal_name(args);
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// The name in the one plain string literal of `IDENTIFIER('...')` or `TABLE('...')`.
+pub(crate) fn literal_name(args: &[ast::FunctionArg]) -> Result<Vec<String>, Problem> {
+    let literal = match args {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Value(value)))] => {
+            match &value.value {
+                ast::Value::SingleQuotedString(raw) => crate::lexer::plain_string(raw),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    literal
+        .as_deref()
+        .and_then(name_in)
+        .ok_or_else(|| unsupported("a computed name; write the name itself"))
+}
+
+/// The stored parts of a dotted name in a string.
+fn name_in(text: &str) -> Option<Vec<String>> {
+    use crate::lexer::{Class, lex};
+    let lexed = lex(text);
+    if lexed.problem.is_some() {
+        return None;
+    }
+    let mut parts = Vec::new();
+    let mut expects_part = true;
+    for token in &lexed.tokens {
+        match (token.class, expects_part) {
+            (Class::Word, true) => parts.push(crate::name::fold(token.text(text))),
+            (Class::Quoted, true) => parts.push(token.inner(text).replace("\"\"", "\"")),
+            (Class::Symbol, false) if token.is_symbol(text, '.') => {}
+            _ => return None,
+        }
+        expects_part = !expects_part;
+    }
+    (!expects_part).then_some(parts)
+}
+
+/// A name that Snowflake could read in two ways.
+fn both_cte_and_object(name: &str) -> Problem {
+    named(&format!("{name} could be the CTE or an object; write the object's full name"))
+}
+
+/// A form that is not followed.
+pub(crate) fn unsupported(what: &str) -> Problem {
+    Problem {
+        reason: Reason::Unsupported,
+        message: format!("{what} is not supported here"),
+        offset: None,
+    }
+}
+
+/// A name that cannot be resolved.
+pub(crate) fn named(message: &str) -> Problem {
+    Problem { reason: Reason::Name, message: message.to_owned(), offset: None }
+}
+
+/// A source that cannot be told.
+pub(crate) fn unknown(message: &str) -> Problem {
+    Problem { reason: Reason::Lineage, message: message.to_owned(), offset: None }
+}

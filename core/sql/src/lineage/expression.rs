@@ -1,0 +1,479 @@
+//! Expressions: the union of what can be seen in their parts.
+
+use super::provenance::Provenance;
+use super::scope::{Found, Scope};
+use super::{Resolver, named, stored, unsupported};
+use crate::dialect::ast;
+use crate::{Place, Problem};
+
+impl Resolver<'_> {
+    /// Where the value of an expression comes from.
+    pub(crate) fn expression(
+        &mut self,
+        expression: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        self.deeper(|this| this.expression_inner(expression, scope))
+    }
+
+    fn expression_inner(
+        &mut self,
+        expression: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        match expression {
+            ast::Expr::Identifier(identifier) => self.identifier(identifier, scope),
+            ast::Expr::CompoundIdentifier(parts) => self.compound(parts, scope),
+            ast::Expr::Nested(inner) => self.expression(inner, scope),
+            ast::Expr::Value(value) => self.value(&value.value, scope),
+            ast::Expr::TypedString(_) => Ok(Provenance::constant()),
+            ast::Expr::Interval(ast::Interval { value, .. }) => {
+                Ok(self.expression(value, scope)?.mixed())
+            }
+
+            // A NULL test of a bare column is free; of an expression it compares.
+            ast::Expr::IsNull(inner) | ast::Expr::IsNotNull(inner) => {
+                let provenance = self.expression(inner, scope)?;
+                Ok(if provenance.is_bare() { Provenance::clean() } else { provenance.mixed() })
+            }
+            ast::Expr::IsTrue(inner)
+            | ast::Expr::IsNotTrue(inner)
+            | ast::Expr::IsFalse(inner)
+            | ast::Expr::IsNotFalse(inner)
+            | ast::Expr::IsUnknown(inner)
+            | ast::Expr::IsNotUnknown(inner)
+            | ast::Expr::OuterJoin(inner)
+            | ast::Expr::Prior(inner)
+            | ast::Expr::Collate { expr: inner, collation: _ }
+            | ast::Expr::Extract { field: _, syntax: _, expr: inner }
+            | ast::Expr::Ceil { expr: inner, field: _ }
+            | ast::Expr::Floor { expr: inner, field: _ }
+            | ast::Expr::Named { expr: inner, name: _ } => {
+                Ok(self.expression(inner, scope)?.mixed())
+            }
+            ast::Expr::Prefixed { prefix, value } => {
+                if stored(prefix)? == "CONNECT_BY_ROOT" {
+                    Ok(self.expression(value, scope)?.mixed())
+                } else {
+                    Err(unsupported("a prefix before a value"))
+                }
+            }
+            ast::Expr::UnaryOp { op, expr } => match op {
+                ast::UnaryOperator::Plus | ast::UnaryOperator::Minus | ast::UnaryOperator::Not => {
+                    Ok(self.expression(expr, scope)?.mixed())
+                }
+                ast::UnaryOperator::AtDashAt
+                | ast::UnaryOperator::BangNot
+                | ast::UnaryOperator::BitwiseNot
+                | ast::UnaryOperator::DoubleAt
+                | ast::UnaryOperator::Hash
+                | ast::UnaryOperator::PGAbs
+                | ast::UnaryOperator::PGCubeRoot
+                | ast::UnaryOperator::PGPostfixFactorial
+                | ast::UnaryOperator::PGPrefixFactorial
+                | ast::UnaryOperator::PGSquareRoot
+                | ast::UnaryOperator::QuestionDash
+                | ast::UnaryOperator::QuestionPipe => Err(unsupported("this operator")),
+            },
+            ast::Expr::BinaryOp { left, op, right } => {
+                if !is_operator(op) {
+                    return Err(unsupported("this operator"));
+                }
+                let one = self.expression(left, scope)?;
+                let two = self.expression(right, scope)?;
+                self.raise(op, &one, &two);
+                Ok(one.with(&two))
+            }
+            ast::Expr::IsDistinctFrom(one, two)
+            | ast::Expr::IsNotDistinctFrom(one, two)
+            | ast::Expr::Position { expr: one, r#in: two }
+            | ast::Expr::AtTimeZone { timestamp: one, time_zone: two } => {
+                self.all([&**one, &**two], scope)
+            }
+            ast::Expr::InList { expr, list, negated: _ } => {
+                self.all(std::iter::once(&**expr).chain(list), scope)
+            }
+            ast::Expr::InSubquery { expr, subquery, negated: _ } => {
+                let one = self.expression(expr, scope)?;
+                let fields = self.query(subquery, scope.ctes, Some(scope))?;
+                Ok(fields.iter().fold(one.mixed(), |all, field| all.with(&field.provenance)))
+            }
+            ast::Expr::Between { expr, negated: _, low, high } => {
+                self.all([&**expr, &**low, &**high], scope)
+            }
+            ast::Expr::Like { negated: _, any: _, expr, pattern, escape_char }
+            | ast::Expr::ILike { negated: _, any: _, expr, pattern, escape_char }
+            | ast::Expr::SimilarTo { negated: _, expr, pattern, escape_char } => {
+                self.all([&**expr, &**pattern].into_iter().chain(escape_char.as_deref()), scope)
+            }
+            ast::Expr::RLike { negated: _, expr, pattern, regexp: _ } => {
+                self.all([&**expr, &**pattern], scope)
+            }
+            ast::Expr::AnyOp { left, compare_op: _, right, is_some: _ }
+            | ast::Expr::AllOp { left, compare_op: _, right } => {
+                self.all([&**left, &**right], scope)
+            }
+            ast::Expr::Cast { kind, expr, data_type, format: _ } => {
+                let provenance = self.expression(expr, scope)?;
+                let raises = match kind {
+                    ast::CastKind::Cast | ast::CastKind::DoubleColon => !is_text(data_type),
+                    ast::CastKind::TryCast => false,
+                    ast::CastKind::SafeCast => return Err(unsupported("SAFE_CAST")),
+                };
+                if raises {
+                    self.raise_over(&provenance);
+                }
+                Ok(provenance.mixed())
+            }
+            ast::Expr::Substring {
+                expr,
+                substring_from,
+                substring_for,
+                special: _,
+                shorthand: _,
+            } => {
+                let more = substring_from.as_deref().into_iter().chain(substring_for.as_deref());
+                self.all(std::iter::once(&**expr).chain(more), scope)
+            }
+            ast::Expr::Trim { trim_where: _, trim_what, expr, trim_characters } => {
+                let more = trim_what.as_deref().into_iter().chain(trim_characters.iter().flatten());
+                self.all(std::iter::once(&**expr).chain(more), scope)
+            }
+            ast::Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
+                let mut all = Provenance::constant();
+                for part in operand.as_deref().into_iter().chain(else_result.as_deref()) {
+                    all = all.with(&self.expression(part, scope)?);
+                }
+                for ast::CaseWhen { condition, result } in conditions {
+                    all = all.with(&self.expression(condition, scope)?);
+                    all = all.with(&self.expression(result, scope)?);
+                }
+                Ok(all.mixed())
+            }
+            ast::Expr::Function(function) => self.function(function, scope),
+            ast::Expr::Exists { subquery, negated: _ } => {
+                // Which rows exist is steered by the predicates inside, and they are noted there.
+                let fields = self.query(subquery, scope.ctes, Some(scope))?;
+                Ok(Provenance {
+                    aggregate: fields.iter().any(|field| field.provenance.aggregate),
+                    ..Provenance::clean()
+                })
+            }
+            ast::Expr::Subquery(query) => {
+                let fields = self.query(query, scope.ctes, Some(scope))?;
+                Ok(match fields.as_slice() {
+                    [field] => {
+                        Provenance { aggregate: false, ..field.provenance.clone() }.mixed_rows()
+                    }
+                    several => several
+                        .iter()
+                        .fold(Provenance::clean(), |all, field| all.with(&field.provenance)),
+                })
+            }
+            ast::Expr::JsonAccess { value, path } => {
+                let mut all = self.expression(value, scope)?.mixed();
+                for element in &path.path {
+                    match element {
+                        ast::JsonPathElem::Dot { key: _, quoted: _ } => {}
+                        ast::JsonPathElem::Bracket { key }
+                        | ast::JsonPathElem::ColonBracket { key } => {
+                            all = all.with(&self.expression(key, scope)?);
+                        }
+                    }
+                }
+                Ok(all)
+            }
+            ast::Expr::CompoundFieldAccess { root, access_chain } => {
+                let mut all = self.expression(root, scope)?.mixed();
+                for access in access_chain {
+                    match access {
+                        ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
+                            all = all.with(&self.expression(index, scope)?);
+                        }
+                        ast::AccessExpr::Dot(ast::Expr::Identifier(_)) => {}
+                        ast::AccessExpr::Dot(_)
+                        | ast::AccessExpr::Subscript(ast::Subscript::Slice { .. }) => {
+                            return Err(unsupported("this form of access to a field"));
+                        }
+                    }
+                }
+                Ok(all)
+            }
+            ast::Expr::Tuple(items) => self.all(items, scope),
+            ast::Expr::Array(ast::Array { elem, named: _ }) => self.all(elem, scope),
+            ast::Expr::Dictionary(fields) => self
+                .all(fields.iter().map(|ast::DictionaryField { key: _, value }| &**value), scope),
+            ast::Expr::GroupingSets(_) | ast::Expr::Cube(_) | ast::Expr::Rollup(_) => {
+                Err(unsupported("GROUPING SETS, CUBE or ROLLUP outside of GROUP BY"))
+            }
+            ast::Expr::Lambda(_) => Err(unsupported("a lambda outside of a function's arguments")),
+            ast::Expr::Wildcard(_) | ast::Expr::QualifiedWildcard(_, _) => {
+                Err(unsupported("`*` in this place"))
+            }
+            ast::Expr::IsJson { .. }
+            | ast::Expr::IsNormalized { .. }
+            | ast::Expr::InUnnest { .. }
+            | ast::Expr::Convert { .. }
+            | ast::Expr::Overlay { .. }
+            | ast::Expr::Struct { .. }
+            | ast::Expr::Map(_)
+            | ast::Expr::MatchAgainst { .. }
+            | ast::Expr::MemberOf(_) => Err(unsupported("this form of an expression")),
+        }
+    }
+
+    /// The union of several expressions.
+    pub(super) fn all<'e>(
+        &mut self,
+        parts: impl IntoIterator<Item = &'e ast::Expr>,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let mut all = Provenance::constant();
+        for part in parts {
+            all = all.with(&self.expression(part, scope)?);
+        }
+        Ok(all)
+    }
+
+    fn value(&mut self, value: &ast::Value, scope: &Scope<'_>) -> Result<Provenance, Problem> {
+        match value {
+            ast::Value::Number(_, _)
+            | ast::Value::SingleQuotedString(_)
+            | ast::Value::DollarQuotedString(_)
+            | ast::Value::Boolean(_)
+            | ast::Value::Null => Ok(Provenance::constant()),
+            ast::Value::Placeholder(name) => self.placeholder(name, scope),
+            ast::Value::TripleSingleQuotedString(_)
+            | ast::Value::TripleDoubleQuotedString(_)
+            | ast::Value::EscapedStringLiteral(_)
+            | ast::Value::UnicodeStringLiteral(_)
+            | ast::Value::SingleQuotedByteStringLiteral(_)
+            | ast::Value::DoubleQuotedByteStringLiteral(_)
+            | ast::Value::TripleSingleQuotedByteStringLiteral(_)
+            | ast::Value::TripleDoubleQuotedByteStringLiteral(_)
+            | ast::Value::SingleQuotedRawStringLiteral(_)
+            | ast::Value::DoubleQuotedRawStringLiteral(_)
+            | ast::Value::TripleSingleQuotedRawStringLiteral(_)
+            | ast::Value::TripleDoubleQuotedRawStringLiteral(_)
+            | ast::Value::NationalStringLiteral(_)
+            | ast::Value::QuoteDelimitedStringLiteral(_)
+            | ast::Value::NationalQuoteDelimitedStringLiteral(_)
+            | ast::Value::HexStringLiteral(_)
+            | ast::Value::DoubleQuotedString(_) => Err(unsupported("this form of a literal")),
+        }
+    }
+
+    /// `?` and `:1` are binds: constants. `$1` is a column by position, `$name` a session variable.
+    fn placeholder(&mut self, name: &str, scope: &Scope<'_>) -> Result<Provenance, Problem> {
+        if name == "?" {
+            return Ok(Provenance::constant());
+        }
+        if let Some(bind) = name.strip_prefix(':') {
+            return if !bind.is_empty() && bind.bytes().all(|byte| byte.is_ascii_digit()) {
+                Ok(Provenance::constant())
+            } else {
+                Err(unsupported("a scripting variable"))
+            };
+        }
+        match name.strip_prefix('$').and_then(|position| position.parse::<usize>().ok()) {
+            Some(position) => position
+                .checked_sub(1)
+                .and_then(|index| scope.visible.get(index))
+                .map(|visible| visible.provenance.clone())
+                .ok_or_else(|| named(&format!("there is no column {name} in FROM"))),
+            None => Err(unsupported("a session variable in a query")),
+        }
+    }
+
+    fn identifier(
+        &mut self,
+        identifier: &ast::Ident,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let name = stored(identifier)?;
+        match scope.column(&name) {
+            Found::One(provenance) => Ok(provenance),
+            Found::Ambiguous => Err(named(&format!("{name} is ambiguous; qualify it"))),
+            Found::Nothing => {
+                let is_pseudo = identifier.quote_style.is_none()
+                    && (is_clock(&name)
+                        || is_metadata(&name)
+                        || (scope.hierarchical
+                            && matches!(
+                                name.as_str(),
+                                "LEVEL" | "CONNECT_BY_ISLEAF" | "CONNECT_BY_ISCYCLE"
+                            )));
+                if is_pseudo || scope.is_open() || self.is_missing() {
+                    return Ok(Provenance::clean());
+                }
+                Err(named(&format!("there is no column {name} in this query")))
+            }
+        }
+    }
+
+    fn compound(
+        &mut self,
+        written: &[ast::Ident],
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let Some((last, qualifier)) = written.split_last() else {
+            return Err(named("an empty name"));
+        };
+        let mut parts = Vec::with_capacity(qualifier.len());
+        for part in qualifier {
+            parts.push(stored(part)?);
+        }
+        if let Some(position) = last.value.strip_prefix('$').filter(|_| last.quote_style.is_none())
+        {
+            let index = position.parse::<usize>().ok().and_then(|position| position.checked_sub(1));
+            return match (scope.relation(&parts), index) {
+                (Ok(Some(relation)), Some(index)) if index < relation.fields.len() => {
+                    Ok(relation.fields[index].provenance.clone())
+                }
+                _ => Err(named("an unknown column by position")),
+            };
+        }
+        let name = stored(last)?;
+        match scope.qualified(&parts, &name) {
+            Found::One(provenance) => Ok(provenance),
+            Found::Ambiguous => Err(named(&format!("{}.{name} is ambiguous", parts.join(".")))),
+            Found::Nothing => {
+                if is_metadata(&name) || scope.is_open() || self.is_missing() {
+                    return Ok(Provenance::clean());
+                }
+                Err(named(&format!("there is no column {}.{name} in this query", parts.join("."))))
+            }
+        }
+    }
+
+    /// The order of a window or aggregate.
+    pub(super) fn order_keys(
+        &mut self,
+        keys: &[ast::OrderByExpr],
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let mut all = Provenance::constant();
+        for ast::OrderByExpr { expr, options: _, with_fill } in keys {
+            if with_fill.is_some() {
+                return Err(unsupported("WITH FILL"));
+            }
+            all = all.with(&self.expression(expr, scope)?);
+        }
+        Ok(all)
+    }
+
+    /// OVER (...): its order is seen in the result, a bare PARTITION BY only as frequencies.
+    pub(super) fn window(
+        &mut self,
+        window: &ast::WindowType,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let ast::WindowType::WindowSpec(ast::WindowSpec {
+            window_name: None,
+            partition_by,
+            order_by,
+            window_frame,
+        }) = window
+        else {
+            return Err(unsupported("a named window"));
+        };
+        for key in partition_by {
+            let provenance = self.expression(key, scope)?;
+            if !provenance.is_bare() {
+                self.steer(Place::Window, provenance.sources, super::Steering::Expression);
+            }
+        }
+        let order = self.order_keys(order_by, scope)?;
+        if let Some(ast::WindowFrame { units, start_bound, end_bound }) = window_frame {
+            match units {
+                ast::WindowFrameUnits::Range => {
+                    let is_value = |bound: &ast::WindowFrameBound| {
+                        matches!(
+                            bound,
+                            ast::WindowFrameBound::Preceding(Some(_))
+                                | ast::WindowFrameBound::Following(Some(_))
+                        )
+                    };
+                    if is_value(start_bound) || end_bound.as_ref().is_some_and(is_value) {
+                        self.steer(
+                            Place::Window,
+                            order.sources.clone(),
+                            super::Steering::Expression,
+                        );
+                    }
+                }
+                ast::WindowFrameUnits::Rows => {}
+                ast::WindowFrameUnits::Groups => return Err(unsupported("GROUPS in a window")),
+            }
+            for bound in std::iter::once(start_bound).chain(end_bound) {
+                match bound {
+                    ast::WindowFrameBound::CurrentRow
+                    | ast::WindowFrameBound::Preceding(None)
+                    | ast::WindowFrameBound::Following(None) => {}
+                    ast::WindowFrameBound::Preceding(Some(value))
+                    | ast::WindowFrameBound::Following(Some(value)) => {
+                        let provenance = self.expression(value, scope)?;
+                        self.steer(Place::Window, provenance.sources, super::Steering::Expression);
+                    }
+                }
+            }
+        }
+        Ok(order)
+    }
+}
+
+/// Operators that Snowflake has, and that compute from their two sides alone.
+fn is_operator(operator: &ast::BinaryOperator) -> bool {
+    matches!(
+        operator,
+        ast::BinaryOperator::Plus
+            | ast::BinaryOperator::Minus
+            | ast::BinaryOperator::Multiply
+            | ast::BinaryOperator::Divide
+            | ast::BinaryOperator::Modulo
+            | ast::BinaryOperator::StringConcat
+            | ast::BinaryOperator::Gt
+            | ast::BinaryOperator::Lt
+            | ast::BinaryOperator::GtEq
+            | ast::BinaryOperator::LtEq
+            | ast::BinaryOperator::Eq
+            | ast::BinaryOperator::NotEq
+            | ast::BinaryOperator::And
+            | ast::BinaryOperator::Or
+            | ast::BinaryOperator::Regexp
+    )
+}
+
+/// Casts to text never fail.
+fn is_text(data_type: &ast::DataType) -> bool {
+    matches!(
+        data_type,
+        ast::DataType::Varchar(_)
+            | ast::DataType::Text
+            | ast::DataType::String(_)
+            | ast::DataType::Char(_)
+            | ast::DataType::Character(_)
+            | ast::DataType::CharacterVarying(_)
+            | ast::DataType::CharVarying(_)
+            | ast::DataType::Nvarchar(_)
+    ) || matches!(data_type, ast::DataType::Custom(name, _) if super::parts(name).is_ok_and(|parts| parts == ["VARIANT"]))
+}
+
+/// Functions of the clock and session that need no brackets.
+fn is_clock(name: &str) -> bool {
+    matches!(
+        name,
+        "CURRENT_DATE"
+            | "CURRENT_TIME"
+            | "CURRENT_TIMESTAMP"
+            | "LOCALTIME"
+            | "LOCALTIMESTAMP"
+            | "CURRENT_USER"
+            | "CURRENT_ROLE"
+    )
+}
+
+/// Pseudo-columns of streams, CHANGES and stages.
+fn is_metadata(name: &str) -> bool {
+    matches!(name, "METADATA$ACTION" | "METADATA$ISUPDATE" | "METADATA$ROW_ID")
+}

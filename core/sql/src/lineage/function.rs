@@ -1,0 +1,209 @@
+//! Calls: built-ins that are known to be pure, those that declassify, and all others.
+
+use super::provenance::Provenance;
+use super::scope::Scope;
+use super::{Resolver, Steering, parts, unsupported};
+use crate::builtins;
+use crate::dialect::ast;
+use crate::{Place, Problem, Sink};
+
+/// What the arguments of a call add up to.
+struct Arguments {
+    all: Provenance,
+    /// Every argument is a bare column.
+    bare: bool,
+    count: usize,
+}
+
+impl Resolver<'_> {
+    /// Where the value of a call comes from.
+    pub(super) fn function(
+        &mut self,
+        function: &ast::Function,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let ast::Function {
+            name,
+            uses_odbc_syntax,
+            parameters,
+            args,
+            within_group,
+            filter,
+            null_treatment: _,
+            over,
+        } = function;
+        if *uses_odbc_syntax || !matches!(parameters, ast::FunctionArguments::None) {
+            return Err(unsupported("this form of a call"));
+        }
+        let written = parts(name)?;
+        let simple = match written.as_slice() {
+            [one] => Some(one.as_str()),
+            _ => None,
+        };
+        let builtin = simple.and_then(builtins::find);
+        let arguments = self.arguments(simple.unwrap_or_default(), args, scope)?;
+        let mut result = arguments.all.clone();
+        match (simple, builtin) {
+            (Some(simple), Some(builtin)) => {
+                let raising = builtin.raises
+                    && !(matches!(simple, "TO_CHAR" | "TO_VARCHAR") || simple.starts_with("TRY_"));
+                if raising && !arguments.bare {
+                    self.raise_over(&arguments.all);
+                }
+                result.aggregate |= builtin.aggregate && over.is_none();
+                if declassifies(simple) && arguments.bare && arguments.count > 0 {
+                    result.sources.clear();
+                }
+            }
+            _ => {
+                let name = self.function_name(&written);
+                self.flow(arguments.all.sources.clone(), Sink::Function(name.clone()));
+                self.functions.insert(name);
+            }
+        }
+        if result.shape != super::provenance::Shape::Constant
+            || builtin.is_none_or(|builtin| builtin.aggregate)
+        {
+            result = result.mixed_rows();
+        }
+        if !within_group.is_empty() {
+            let order = self.order_keys(within_group, scope)?;
+            self.steer(Place::Order, order.sources.clone(), Steering::Expression);
+            result = result.with(&order);
+        }
+        if let Some(filter) = filter {
+            result = result.with(&self.expression(filter, scope)?);
+        }
+        if let Some(over) = over {
+            result = result.with(&self.window(over, scope)?);
+        }
+        Ok(result)
+    }
+
+    fn arguments(
+        &mut self,
+        name: &str,
+        args: &ast::FunctionArguments,
+        scope: &Scope<'_>,
+    ) -> Result<Arguments, Problem> {
+        let list = match args {
+            ast::FunctionArguments::None => {
+                return Ok(Arguments { all: Provenance::constant(), bare: false, count: 0 });
+            }
+            ast::FunctionArguments::Subquery(query) => {
+                let fields = self.query(query, scope.ctes, Some(scope))?;
+                let all = fields
+                    .iter()
+                    .fold(Provenance::clean(), |all, field| all.with(&field.provenance));
+                return Ok(Arguments { all, bare: false, count: fields.len() });
+            }
+            ast::FunctionArguments::List(list) => list,
+        };
+        let ast::FunctionArgumentList { duplicate_treatment: _, args, clauses } = list;
+        let mut found = Arguments { all: Provenance::constant(), bare: true, count: 0 };
+        let mut lambdas = Vec::new();
+        for (position, arg) in args.iter().enumerate() {
+            let value = match arg {
+                ast::FunctionArg::Named { name: _, arg, operator: _ }
+                | ast::FunctionArg::Unnamed(arg) => arg,
+                ast::FunctionArg::ExprNamed { name: _, arg: _, operator: _ } => {
+                    return Err(unsupported("this form of an argument"));
+                }
+            };
+            match value {
+                ast::FunctionArgExpr::Expr(ast::Expr::Lambda(lambda)) => lambdas.push(lambda),
+                ast::FunctionArgExpr::Expr(ast::Expr::Identifier(word))
+                    if builtins::takes_word(name, position)
+                        && word.quote_style.is_none()
+                        && builtins::is_date_part(&word.value.to_ascii_uppercase()) => {}
+                ast::FunctionArgExpr::Expr(expression) => {
+                    let provenance = self.expression(expression, scope)?;
+                    found.bare &= provenance.is_bare();
+                    found.count += 1;
+                    found.all = found.all.with(&provenance);
+                }
+                // COUNT(*) counts rows; any other call sees every column.
+                ast::FunctionArgExpr::Wildcard if name == "COUNT" => found.bare = false,
+                ast::FunctionArgExpr::Wildcard => {
+                    let fields = scope.visible.iter();
+                    let all =
+                        fields.fold(Provenance::clean(), |all, field| all.with(&field.provenance));
+                    found.bare = false;
+                    found.all = found.all.with(&all);
+                }
+                ast::FunctionArgExpr::WildcardWithOptions(options) => {
+                    let fields = scope.visible.clone();
+                    let fields = self.star(fields, options, scope)?;
+                    found.bare = false;
+                    found.all =
+                        fields.iter().fold(found.all, |all, field| all.with(&field.provenance));
+                }
+                ast::FunctionArgExpr::QualifiedWildcard(relation) => {
+                    let fields = self.qualified_star(relation, scope)?;
+                    // COUNT(t.*) counts the rows without a NULL in any column: it tests expressions over all.
+                    found.bare = false;
+                    found.all =
+                        fields.iter().fold(found.all, |all, field| all.with(&field.provenance));
+                }
+            }
+        }
+        for lambda in lambdas {
+            found.bare = false;
+            let body = self.lambda(lambda, &found.all, scope)?;
+            found.all = found.all.with(&body);
+        }
+        for clause in clauses {
+            match clause {
+                ast::FunctionArgumentClause::IgnoreOrRespectNulls(_)
+                | ast::FunctionArgumentClause::Separator(_) => {}
+                ast::FunctionArgumentClause::OrderBy(keys) => {
+                    let order = self.order_keys(keys, scope)?;
+                    self.steer(Place::Order, order.sources.clone(), Steering::Expression);
+                    found.bare = false;
+                    found.all = found.all.with(&order);
+                }
+                ast::FunctionArgumentClause::Where(_)
+                | ast::FunctionArgumentClause::Limit(_)
+                | ast::FunctionArgumentClause::OnOverflow(_)
+                | ast::FunctionArgumentClause::Having(_)
+                | ast::FunctionArgumentClause::JsonNullClause(_)
+                | ast::FunctionArgumentClause::JsonReturningClause(_) => {
+                    return Err(unsupported("this clause in a call"));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The parameters of a lambda are elements of the other arguments.
+    fn lambda(
+        &mut self,
+        lambda: &ast::LambdaFunction,
+        elements: &Provenance,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let ast::LambdaFunction { params, body, syntax: _ } = lambda;
+        let params = match params {
+            ast::OneOrManyWithParens::One(one) => std::slice::from_ref(one),
+            ast::OneOrManyWithParens::Many(many) => many.as_slice(),
+        };
+        let mut inner = Scope::new(scope.ctes, Some(scope));
+        for ast::LambdaFunctionParameter { name, data_type: _ } in params {
+            inner.aliases.push((super::stored(name)?, elements.clone().mixed_rows()));
+        }
+        self.expression(body, &inner)
+    }
+
+    /// How a function that is not a pure built-in is called in policies and records.
+    pub(super) fn function_name(&self, written: &[String]) -> String {
+        match written {
+            [one] if builtins::is_refused(one) => one.clone(),
+            _ => self.qualify(written).map_or_else(|_| written.join("."), |name| name.to_string()),
+        }
+    }
+}
+
+/// Functions that show how many, not what.
+fn declassifies(name: &str) -> bool {
+    matches!(name, "COUNT" | "APPROX_COUNT_DISTINCT" | "GROUPING")
+}

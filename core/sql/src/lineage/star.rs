@@ -1,0 +1,122 @@
+//! `*`, `t.*` and what stands behind them, in Snowflake's order: ILIKE, EXCLUDE, REPLACE, RENAME.
+
+use super::scope::{Field, Scope};
+use super::{Resolver, named, parts, stored, unsupported};
+use crate::Problem;
+use crate::dialect::ast;
+
+impl Resolver<'_> {
+    /// The columns of `t.*`.
+    pub(super) fn qualified_star(
+        &mut self,
+        name: &ast::ObjectName,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Field>, Problem> {
+        let qualifier = parts(name)?;
+        let mut here = Some(scope);
+        while let Some(scope) = here {
+            match scope.relation(&qualifier) {
+                Ok(Some(relation)) => return Ok(relation.fields.to_vec()),
+                Ok(None) => here = scope.parent,
+                Err(()) => return Err(named("`.*` could mean two relations")),
+            }
+        }
+        Err(named(&format!("{} in `.*` is not in FROM", qualifier.join("."))))
+    }
+
+    /// Applies what stands behind a star.
+    pub(super) fn star(
+        &mut self,
+        mut fields: Vec<Field>,
+        options: &ast::WildcardAdditionalOptions,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Field>, Problem> {
+        let ast::WildcardAdditionalOptions {
+            wildcard_token: _,
+            opt_ilike,
+            opt_exclude,
+            opt_except,
+            opt_replace,
+            opt_rename,
+            opt_alias,
+        } = options;
+        if opt_except.is_some() || opt_alias.is_some() {
+            return Err(unsupported("EXCEPT or an alias behind `*`"));
+        }
+        if let Some(ast::IlikeSelectItem { pattern }) = opt_ilike {
+            if pattern.contains('\\') {
+                return Err(unsupported("an escape in the pattern behind `*`"));
+            }
+            let pattern = pattern.replace("''", "'");
+            fields.retain(|field| field.name.as_deref().is_some_and(|name| ilike(name, &pattern)));
+        }
+        if let Some(exclude) = opt_exclude {
+            let names = match exclude {
+                ast::ExcludeSelectItem::Single(name) => std::slice::from_ref(name),
+                ast::ExcludeSelectItem::Multiple(names) => names.as_slice(),
+            };
+            for name in names {
+                let column = last(&parts(name)?)?;
+                if !fields.iter().any(|field| field.name.as_ref() == Some(&column))
+                    && !scope.is_open()
+                {
+                    return Err(named(&format!("there is no column {column} to exclude")));
+                }
+                fields.retain(|field| field.name.as_ref() != Some(&column));
+            }
+        }
+        if let Some(ast::ReplaceSelectItem { items }) = opt_replace {
+            for item in items {
+                let ast::ReplaceSelectElement { expr, column_name, as_keyword: _ } = &**item;
+                let column = stored(column_name)?;
+                let provenance = self.expression(expr, scope)?;
+                for field in fields.iter_mut().filter(|field| field.name.as_ref() == Some(&column))
+                {
+                    field.provenance = provenance.clone();
+                }
+            }
+        }
+        if let Some(rename) = opt_rename {
+            let pairs = match rename {
+                ast::RenameSelectItem::Single(pair) => std::slice::from_ref(pair),
+                ast::RenameSelectItem::Multiple(pairs) => pairs.as_slice(),
+            };
+            for ast::IdentWithAlias { ident, alias } in pairs {
+                let (from, to) = (stored(ident)?, stored(alias)?);
+                for field in fields.iter_mut().filter(|field| field.name.as_ref() == Some(&from)) {
+                    field.name = Some(to.clone());
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+fn last(parts: &[String]) -> Result<String, Problem> {
+    parts.last().cloned().ok_or_else(|| named("an empty name"))
+}
+
+/// `name ILIKE pattern` without escapes.
+fn ilike(name: &str, pattern: &str) -> bool {
+    let name: Vec<char> = name.to_lowercase().chars().collect();
+    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
+    // One row of the usual table at a time: `matches[i]` says whether the pattern so far matches `name[..i]`.
+    let mut matches = vec![false; name.len() + 1];
+    matches[0] = true;
+    for wanted in pattern {
+        let mut next = vec![false; name.len() + 1];
+        if wanted == '%' {
+            let mut seen = false;
+            for (index, matched) in matches.iter().enumerate() {
+                seen |= *matched;
+                next[index] = seen;
+            }
+        } else {
+            for (index, character) in name.iter().enumerate() {
+                next[index + 1] = matches[index] && (wanted == '_' || wanted == *character);
+            }
+        }
+        matches = next;
+    }
+    matches.last().copied().unwrap_or(false)
+}

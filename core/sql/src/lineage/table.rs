@@ -1,0 +1,872 @@
+//! FROM: tables, views, CTEs, subqueries, joins, table functions, PIVOT and UNPIVOT.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::provenance::{Id, Provenance};
+use super::query::rename;
+use super::scope::{Ctes, Field, Fields, Found, Relation, Scope};
+use super::{Resolver, Steering, named, parts, stored, unknown, unsupported};
+use crate::dialect::ast;
+use crate::{Access, Definition, Name, Place, Problem, Touch};
+
+/// Views and tables of INFORMATION_SCHEMA that show names and types only, with their columns. Others (histories,
+/// privileges) are refused.
+const METADATA: &[(&str, &[&str])] = &[
+    (
+        "TABLES",
+        &[
+            "TABLE_CATALOG",
+            "TABLE_SCHEMA",
+            "TABLE_NAME",
+            "TABLE_OWNER",
+            "TABLE_TYPE",
+            "IS_TRANSIENT",
+            "CLUSTERING_KEY",
+            "ROW_COUNT",
+            "BYTES",
+            "RETENTION_TIME",
+            "SELF_REFERENCING_COLUMN_NAME",
+            "REFERENCE_GENERATION",
+            "USER_DEFINED_TYPE_CATALOG",
+            "USER_DEFINED_TYPE_SCHEMA",
+            "USER_DEFINED_TYPE_NAME",
+            "IS_INSERTABLE_INTO",
+            "IS_TYPED",
+            "COMMIT_ACTION",
+            "CREATED",
+            "LAST_ALTERED",
+            "LAST_DDL",
+            "LAST_DDL_BY",
+            "AUTO_CLUSTERING_ON",
+            "COMMENT",
+            "IS_TEMPORARY",
+            "IS_ICEBERG",
+            "IS_DYNAMIC",
+            "IS_IMMUTABLE",
+            "IS_HYBRID",
+        ],
+    ),
+    (
+        "COLUMNS",
+        &[
+            "TABLE_CATALOG",
+            "TABLE_SCHEMA",
+            "TABLE_NAME",
+            "COLUMN_NAME",
+            "ORDINAL_POSITION",
+            "COLUMN_DEFAULT",
+            "IS_NULLABLE",
+            "DATA_TYPE",
+            "CHARACTER_MAXIMUM_LENGTH",
+            "CHARACTER_OCTET_LENGTH",
+            "NUMERIC_PRECISION",
+            "NUMERIC_PRECISION_RADIX",
+            "NUMERIC_SCALE",
+            "DATETIME_PRECISION",
+            "INTERVAL_TYPE",
+            "INTERVAL_PRECISION",
+            "CHARACTER_SET_CATALOG",
+            "CHARACTER_SET_SCHEMA",
+            "CHARACTER_SET_NAME",
+            "COLLATION_CATALOG",
+            "COLLATION_SCHEMA",
+            "COLLATION_NAME",
+            "DOMAIN_CATALOG",
+            "DOMAIN_SCHEMA",
+            "DOMAIN_NAME",
+            "UDT_CATALOG",
+            "UDT_SCHEMA",
+            "UDT_NAME",
+            "SCOPE_CATALOG",
+            "SCOPE_SCHEMA",
+            "SCOPE_NAME",
+            "MAXIMUM_CARDINALITY",
+            "DTD_IDENTIFIER",
+            "IS_SELF_REFERENCING",
+            "IS_IDENTITY",
+            "IDENTITY_GENERATION",
+            "IDENTITY_START",
+            "IDENTITY_INCREMENT",
+            "IDENTITY_MAXIMUM",
+            "IDENTITY_MINIMUM",
+            "IDENTITY_CYCLE",
+            "IDENTITY_ORDERED",
+            "COMMENT",
+        ],
+    ),
+    (
+        "SCHEMATA",
+        &[
+            "CATALOG_NAME",
+            "SCHEMA_NAME",
+            "SCHEMA_OWNER",
+            "IS_TRANSIENT",
+            "IS_MANAGED_ACCESS",
+            "RETENTION_TIME",
+            "DEFAULT_CHARACTER_SET_CATALOG",
+            "DEFAULT_CHARACTER_SET_SCHEMA",
+            "DEFAULT_CHARACTER_SET_NAME",
+            "SQL_PATH",
+            "CREATED",
+            "LAST_ALTERED",
+            "COMMENT",
+        ],
+    ),
+    (
+        "VIEWS",
+        &[
+            "TABLE_CATALOG",
+            "TABLE_SCHEMA",
+            "TABLE_NAME",
+            "TABLE_OWNER",
+            "VIEW_DEFINITION",
+            "CHECK_OPTION",
+            "IS_UPDATABLE",
+            "INSERTABLE_INTO",
+            "IS_SECURE",
+            "CREATED",
+            "LAST_ALTERED",
+            "LAST_DDL",
+            "LAST_DDL_BY",
+            "COMMENT",
+        ],
+    ),
+];
+
+impl Resolver<'_> {
+    /// Everything in FROM. Each item sees the ones before it only where it is lateral.
+    pub(super) fn from<'s>(
+        &mut self,
+        from: &[ast::TableWithJoins],
+        ctes: &'s Ctes<'s>,
+        parent: Option<&'s Scope<'s>>,
+    ) -> Result<Scope<'s>, Problem> {
+        let mut scope = Scope::new(ctes, parent);
+        for item in from {
+            self.joined(item, &mut scope)?;
+        }
+        Ok(scope)
+    }
+
+    pub(crate) fn joined(
+        &mut self,
+        item: &ast::TableWithJoins,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Problem> {
+        let ast::TableWithJoins { relation, joins } = item;
+        let begin = scope.visible.len();
+        self.factor(relation, scope)?;
+        for join in joins {
+            let ast::Join { relation, global, join_operator } = join;
+            if *global {
+                return Err(unsupported("GLOBAL JOIN"));
+            }
+            let middle = scope.visible.len();
+            self.factor(relation, scope)?;
+            match join_operator {
+                ast::JoinOperator::Join(constraint)
+                | ast::JoinOperator::Inner(constraint)
+                | ast::JoinOperator::Left(constraint)
+                | ast::JoinOperator::LeftOuter(constraint)
+                | ast::JoinOperator::Right(constraint)
+                | ast::JoinOperator::RightOuter(constraint)
+                | ast::JoinOperator::FullOuter(constraint)
+                | ast::JoinOperator::CrossJoin(constraint) => {
+                    self.constraint(constraint, scope, begin, middle)?;
+                }
+                ast::JoinOperator::AsOf { match_condition, constraint } => {
+                    self.constraint(constraint, scope, begin, middle)?;
+                    self.condition(match_condition, scope, Place::Match)?;
+                }
+                ast::JoinOperator::Semi(_)
+                | ast::JoinOperator::LeftSemi(_)
+                | ast::JoinOperator::RightSemi(_)
+                | ast::JoinOperator::Anti(_)
+                | ast::JoinOperator::LeftAnti(_)
+                | ast::JoinOperator::RightAnti(_)
+                | ast::JoinOperator::CrossApply
+                | ast::JoinOperator::OuterApply
+                | ast::JoinOperator::StraightJoin(_)
+                | ast::JoinOperator::ArrayJoin
+                | ast::JoinOperator::LeftArrayJoin
+                | ast::JoinOperator::InnerArrayJoin => {
+                    return Err(unsupported("this kind of join"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// ON, USING, NATURAL between `visible[begin..middle]` and `visible[middle..]`.
+    fn constraint(
+        &mut self,
+        constraint: &ast::JoinConstraint,
+        scope: &mut Scope<'_>,
+        begin: usize,
+        middle: usize,
+    ) -> Result<(), Problem> {
+        let shared = match constraint {
+            ast::JoinConstraint::None => return Ok(()),
+            ast::JoinConstraint::On(condition) => {
+                return self.condition(condition, scope, Place::Join);
+            }
+            ast::JoinConstraint::Using(columns) => {
+                let mut names = Vec::with_capacity(columns.len());
+                for column in columns {
+                    match parts(column)?.as_slice() {
+                        [name] => names.push(name.clone()),
+                        _ => return Err(named("a qualified name in USING")),
+                    }
+                }
+                names
+            }
+            ast::JoinConstraint::Natural => {
+                let right = &scope.visible[middle..];
+                scope.visible[begin..middle]
+                    .iter()
+                    .filter_map(|left| left.name.clone())
+                    .filter(|name| {
+                        right.iter().any(|other| other.name.as_deref() == Some(name.as_str()))
+                    })
+                    .collect()
+            }
+        };
+        let right: Vec<Field> = scope.visible.split_off(middle);
+        let left: Vec<Field> = scope.visible.split_off(begin);
+        let mut merged = Vec::with_capacity(shared.len());
+        for name in &shared {
+            let of = |side: &[Field]| -> Result<Option<Provenance>, Problem> {
+                let mut found =
+                    side.iter().filter(|one| one.name.as_deref() == Some(name.as_str()));
+                match (found.next(), found.next()) {
+                    (Some(one), None) => Ok(Some(one.provenance.clone())),
+                    (None, _) => Ok(None),
+                    (Some(_), Some(_)) => Err(named(&format!("{name} in USING is ambiguous"))),
+                }
+            };
+            let (one, two) = match (of(&left)?, of(&right)?) {
+                (Some(one), Some(two)) => (one, two),
+                _ if scope.is_open() => (Provenance::clean(), Provenance::clean()),
+                _ => return Err(named(&format!("{name} in USING is not on both sides"))),
+            };
+            self.compare(&one, &two, true, Place::Join);
+            let provenance = if one == two { one } else { one.either(&two) };
+            merged.push(Field { name: Some(name.clone()), provenance });
+        }
+        let is_rest =
+            |visible: &Field| visible.name.as_ref().is_none_or(|name| !shared.contains(name));
+        scope.visible.extend(merged);
+        scope.visible.extend(left.into_iter().filter(is_rest));
+        scope.visible.extend(right.into_iter().filter(is_rest));
+        Ok(())
+    }
+
+    /// One item of FROM.
+    pub(crate) fn factor(
+        &mut self,
+        factor: &ast::TableFactor,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Problem> {
+        self.deeper(|this| this.factor_inner(factor, scope))
+    }
+
+    fn factor_inner(
+        &mut self,
+        factor: &ast::TableFactor,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Problem> {
+        match factor {
+            ast::TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
+            } => {
+                if !with_hints.is_empty()
+                    || *with_ordinality
+                    || !partitions.is_empty()
+                    || json_path.is_some()
+                    || !index_hints.is_empty()
+                {
+                    return Err(unsupported("this clause behind a table"));
+                }
+                if let Some(args) = args {
+                    if args.settings.is_some() {
+                        return Err(unsupported("settings of a table function"));
+                    }
+                    let fields = self.table_function(name, &args.args, scope)?;
+                    return self.add(fields, alias.as_ref(), scope);
+                }
+                if let Some(version) = version {
+                    self.version(version, scope)?;
+                }
+                self.sample(sample.as_ref(), scope)?;
+                self.named_table(name, alias.as_ref(), scope)
+            }
+            ast::TableFactor::Derived { lateral, subquery, alias, sample } => {
+                self.sample(sample.as_ref(), scope)?;
+                let fields = if *lateral {
+                    self.query(subquery, scope.ctes, Some(scope))?
+                } else {
+                    self.query(subquery, scope.ctes, scope.parent)?
+                };
+                self.add(fields, alias.as_ref(), scope)
+            }
+            ast::TableFactor::TableFunction { expr, alias } => {
+                let fields = self.table_expression(expr, scope)?;
+                match fields {
+                    TableExpression::Rows(fields) => self.add(fields, alias.as_ref(), scope),
+                    TableExpression::Object(parts) => {
+                        let (qualifier, fields, open) = self.object(&parts)?;
+                        self.place(qualifier, fields, open, alias.as_ref(), scope)
+                    }
+                }
+            }
+            ast::TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
+                if *with_ordinality {
+                    return Err(unsupported("WITH ORDINALITY"));
+                }
+                let fields = self.table_function(name, args, scope)?;
+                self.add(fields, alias.as_ref(), scope)
+            }
+            ast::TableFactor::NestedJoin { table_with_joins, alias } => {
+                if let Some(alias) = alias {
+                    let mut inner = Scope::new(scope.ctes, scope.parent);
+                    self.joined(table_with_joins, &mut inner)?;
+                    let open = inner.relations.iter().any(|relation| relation.open);
+                    let fields = inner.visible.clone();
+                    return self.place(Vec::new(), Rc::new(fields), open, Some(alias), scope);
+                }
+                self.joined(table_with_joins, scope)
+            }
+            ast::TableFactor::Pivot {
+                table,
+                aggregate_functions,
+                value_column,
+                value_source,
+                default_on_null,
+                alias,
+            } => {
+                let mut inner = Scope::new(scope.ctes, scope.parent);
+                self.factor(table, &mut inner)?;
+                if let Some(default) = default_on_null {
+                    self.expression(default, &inner)?;
+                }
+                let fields = self.pivot(&inner, aggregate_functions, value_column, value_source)?;
+                self.add(fields, alias.as_ref(), scope)
+            }
+            ast::TableFactor::Unpivot { table, value, name, columns, null_inclusion: _, alias } => {
+                let mut inner = Scope::new(scope.ctes, scope.parent);
+                self.factor(table, &mut inner)?;
+                let fields = unpivot(&inner, value, name, columns)?;
+                self.add(fields, alias.as_ref(), scope)
+            }
+            ast::TableFactor::MatchRecognize { .. } => Err(unknown(
+                "MATCH_RECOGNIZE is not followed yet; compute the matches with window functions",
+            )),
+            ast::TableFactor::SemanticView { .. } => {
+                Err(unknown("semantic views are not followed"))
+            }
+            ast::TableFactor::UNNEST { .. }
+            | ast::TableFactor::JsonTable { .. }
+            | ast::TableFactor::OpenJsonTable { .. }
+            | ast::TableFactor::UnpivotExpr { .. }
+            | ast::TableFactor::XmlTable { .. } => Err(unsupported("this form in FROM")),
+        }
+    }
+
+    /// Time travel reads the same columns at another time.
+    fn version(&mut self, version: &ast::TableVersion, scope: &Scope<'_>) -> Result<(), Problem> {
+        let expressions: Vec<&ast::Expr> = match version {
+            ast::TableVersion::Function(expression) => vec![expression],
+            ast::TableVersion::Changes { changes, at, end } => {
+                let mut all = vec![changes, at];
+                all.extend(end);
+                all
+            }
+            ast::TableVersion::ForSystemTimeAsOf(_)
+            | ast::TableVersion::TimestampAsOf(_)
+            | ast::TableVersion::VersionAsOf(_) => {
+                return Err(unsupported("this form of time travel"));
+            }
+        };
+        for expression in expressions {
+            // `AT(TIMESTAMP => ...)` is read as a call; its arguments must be constants.
+            let ast::Expr::Function(ast::Function { args, .. }) = expression else {
+                return Err(unsupported("this form of time travel"));
+            };
+            let ast::FunctionArguments::List(list) = args else {
+                return Err(unsupported("this form of time travel"));
+            };
+            let nothing = Scope::new(scope.ctes, None);
+            for arg in &list.args {
+                let (name, value) = match arg {
+                    ast::FunctionArg::Named { name, arg, operator: _ } => (Some(name), arg),
+                    ast::FunctionArg::Unnamed(value) => (None, value),
+                    ast::FunctionArg::ExprNamed { .. } => {
+                        return Err(unsupported("this form of time travel"));
+                    }
+                };
+                match value {
+                    // INFORMATION => DEFAULT | APPEND_ONLY
+                    ast::FunctionArgExpr::Expr(ast::Expr::Identifier(_))
+                        if name
+                            .is_some_and(|name| name.value.eq_ignore_ascii_case("INFORMATION")) => {
+                    }
+                    ast::FunctionArgExpr::Expr(value) => {
+                        let provenance = self.expression(value, &nothing)?;
+                        if !provenance.is_clean() {
+                            return Err(unsupported("a computed time"));
+                        }
+                    }
+                    ast::FunctionArgExpr::QualifiedWildcard(_)
+                    | ast::FunctionArgExpr::Wildcard
+                    | ast::FunctionArgExpr::WildcardWithOptions(_) => {
+                        return Err(unsupported("this form of time travel"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(
+        &mut self,
+        sample: Option<&ast::TableSampleKind>,
+        scope: &Scope<'_>,
+    ) -> Result<(), Problem> {
+        let sample = match sample {
+            None => return Ok(()),
+            Some(
+                ast::TableSampleKind::BeforeTableAlias(sample)
+                | ast::TableSampleKind::AfterTableAlias(sample),
+            ) => sample,
+        };
+        let ast::TableSample { modifier: _, name: _, quantity, seed: _, bucket, offset } =
+            &**sample;
+        if bucket.is_some() || offset.is_some() {
+            return Err(unsupported("BUCKET or OFFSET of a sample"));
+        }
+        if let Some(ast::TableSampleQuantity { parenthesized: _, value, unit: _ }) = quantity {
+            let nothing = Scope::new(scope.ctes, None);
+            let provenance = self.expression(value, &nothing)?;
+            self.steer(Place::Limit, provenance.sources, Steering::Expression);
+        }
+        Ok(())
+    }
+
+    /// A table, view or CTE by name.
+    fn named_table(
+        &mut self,
+        name: &ast::ObjectName,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Problem> {
+        let parts = parts(name)?;
+        if let [only] = parts.as_slice() {
+            if let Some(fields) = scope.ctes.find(only) {
+                let fields = Rc::clone(fields);
+                return self.place(vec![only.clone()], fields, false, alias, scope);
+            }
+            if self.defining.contains(only) {
+                return Err(super::both_cte_and_object(only));
+            }
+        }
+        let (qualifier, fields, open) = self.object(&parts)?;
+        self.place(qualifier, fields, open, alias, scope)
+    }
+
+    /// The columns of an object of the account, and what may stand before a dot to mean it.
+    pub(super) fn object(
+        &mut self,
+        parts: &[String],
+    ) -> Result<(Vec<String>, Fields, bool), Problem> {
+        let name = self.qualify(parts)?;
+        let qualifier = vec![name.database.clone(), name.schema.clone(), name.object.clone()];
+        if name.schema == "INFORMATION_SCHEMA" {
+            return self.metadata(name).map(|fields| (qualifier, fields, false));
+        }
+        let Some(object) = self.catalog.get(&name).cloned() else {
+            self.missing.insert(name);
+            return Ok((qualifier, Rc::default(), true));
+        };
+        self.tables.entry(name.clone()).or_insert_with(|| Arc::clone(&object));
+        let shared = Arc::new(name);
+        let is_opaque = object.definition == Definition::Opaque;
+        self.touches.insert(Touch {
+            name: Arc::clone(&shared),
+            access: Access::Read,
+            metadata: false,
+            opaque: is_opaque,
+            through: self.inside.first().cloned(),
+        });
+        let fields = match &object.definition {
+            Definition::View(text) => {
+                let fields = self.view(&shared, &object.columns, text)?;
+                // Inside of a view that misses something, nothing is certain.
+                return Ok((qualifier, fields, self.is_missing()));
+            }
+            Definition::Table | Definition::Opaque => {
+                let field = |column: &crate::CatalogColumn| Field {
+                    name: Some(column.name.clone()),
+                    provenance: Provenance::bare(self.id(&shared, &column.name)),
+                };
+                object.columns.iter().map(field).collect()
+            }
+        };
+        Ok((qualifier, Rc::new(fields), false))
+    }
+
+    /// Whether a one-part name is an object of the account, as far as the catalog knows.
+    pub(super) fn is_object(&self, name: &str) -> bool {
+        self.qualify(&[name.to_owned()]).is_ok_and(|name| self.catalog.get(&name).is_some())
+    }
+
+    fn metadata(&mut self, name: Name) -> Result<Fields, Problem> {
+        let Some((_, columns)) = METADATA.iter().find(|(view, _)| *view == name.object) else {
+            return Err(unsupported(&format!(
+                "INFORMATION_SCHEMA.{} (TABLES, COLUMNS, SCHEMATA and VIEWS are)",
+                name.object
+            )));
+        };
+        self.touches.insert(Touch {
+            name: Arc::new(name),
+            access: Access::Read,
+            metadata: true,
+            opaque: false,
+            through: self.inside.first().cloned(),
+        });
+        let field = |column: &&str| Field {
+            name: Some((*column).to_owned()),
+            provenance: Provenance::clean(),
+        };
+        Ok(Rc::new(columns.iter().map(field).collect()))
+    }
+
+    /// Adds rows without a name of their own.
+    fn add(
+        &mut self,
+        fields: Vec<Field>,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Problem> {
+        self.place(Vec::new(), Rc::new(fields), false, alias, scope)
+    }
+
+    /// Adds a relation under its alias, or under its own name.
+    fn place(
+        &mut self,
+        qualifier: Vec<String>,
+        mut fields: Fields,
+        open: bool,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope<'_>,
+    ) -> Result<(), Problem> {
+        let mut qualifier = qualifier;
+        if let Some(alias) = alias {
+            let (name, columns) = self.alias(alias)?;
+            if let Some(name) = name {
+                qualifier = vec![name];
+            }
+            if !columns.is_empty() && !open {
+                fields = Rc::new(rename(fields.to_vec(), &columns)?);
+            }
+        }
+        if qualifier.is_empty() {
+            // No name can mean it: an empty qualifier would be the tail of every other.
+            qualifier = vec![String::new()];
+        }
+        scope.add(Relation { qualifier, fields, open });
+        Ok(())
+    }
+
+    /// Name and column names of an alias.
+    pub(super) fn alias(
+        &self,
+        alias: &ast::TableAlias,
+    ) -> Result<(Option<String>, Vec<String>), Problem> {
+        let ast::TableAlias { explicit: _, name, columns, at } = alias;
+        if at.is_some() {
+            return Err(unsupported("AT behind an alias"));
+        }
+        let mut names = Vec::with_capacity(columns.len());
+        for ast::TableAliasColumnDef { name, data_type } in columns {
+            if data_type.is_some() {
+                return Err(unsupported("types in an alias"));
+            }
+            names.push(stored(name)?);
+        }
+        let name = if name.value.is_empty() { None } else { Some(stored(name)?) };
+        Ok((name, names))
+    }
+
+    /// What stands in `TABLE(...)`.
+    fn table_expression(
+        &mut self,
+        expression: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> Result<TableExpression, Problem> {
+        match expression {
+            ast::Expr::Function(function) => {
+                let ast::Function {
+                    name,
+                    uses_odbc_syntax,
+                    parameters,
+                    args,
+                    within_group,
+                    filter,
+                    null_treatment,
+                    over,
+                } = function;
+                // OVER (PARTITION BY ...) of a table function only says which rows come together.
+                if *uses_odbc_syntax
+                    || !matches!(parameters, ast::FunctionArguments::None)
+                    || !within_group.is_empty()
+                    || filter.is_some()
+                    || null_treatment.is_some()
+                    || over.is_some()
+                {
+                    return Err(unsupported("this form of a table function"));
+                }
+                match args {
+                    ast::FunctionArguments::List(list)
+                        if list.duplicate_treatment.is_none() && list.clauses.is_empty() =>
+                    {
+                        self.table_function(name, &list.args, scope).map(TableExpression::Rows)
+                    }
+                    ast::FunctionArguments::List(_)
+                    | ast::FunctionArguments::None
+                    | ast::FunctionArguments::Subquery(_) => {
+                        Err(unsupported("this form of a table function"))
+                    }
+                }
+            }
+            ast::Expr::Value(value) => match &value.value {
+                ast::Value::SingleQuotedString(_) => {
+                    let literal = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(
+                        ast::Expr::Value(value.clone()),
+                    ));
+                    super::literal_name(&[literal]).map(TableExpression::Object)
+                }
+                _ => Err(unsupported("a computed name in TABLE()")),
+            },
+            _ => Err(unsupported("this form of TABLE()")),
+        }
+    }
+
+    /// PIVOT keeps the columns it does not use, and adds one per value.
+    fn pivot(
+        &mut self,
+        inner: &Scope<'_>,
+        aggregates: &[ast::ExprWithAlias],
+        value_column: &[ast::Expr],
+        source: &ast::PivotValueSource,
+    ) -> Result<Vec<Field>, Problem> {
+        let [aggregate] = aggregates else {
+            return Err(unknown("PIVOT with several aggregates is not followed"));
+        };
+        let [value_column] = value_column else {
+            return Err(unknown("PIVOT over several columns is not followed"));
+        };
+        let pivoted = self.expression(value_column, inner)?;
+        self.steer(Place::Pivot, pivoted.sources.clone(), Steering::Expression);
+        let value = self.expression(&aggregate.expr, inner)?.with(&pivoted).mixed();
+        let mut used = column_names(value_column, inner)?;
+        used.extend(column_names(&aggregate.expr, inner)?);
+        let mut fields: Vec<Field> = inner
+            .visible
+            .iter()
+            .filter(|visible| visible.name.as_ref().is_none_or(|name| !used.contains(name)))
+            .cloned()
+            .collect();
+        match source {
+            ast::PivotValueSource::List(values) => {
+                for ast::ExprWithAlias { expr, alias } in values {
+                    let listed = self.expression(expr, inner)?;
+                    if !listed.is_clean() {
+                        return Err(unsupported("a column in the list of PIVOT"));
+                    }
+                    let name = match alias {
+                        Some(alias) => Some(stored(alias)?),
+                        None => None,
+                    };
+                    fields.push(Field { name, provenance: value.clone() });
+                }
+                Ok(fields)
+            }
+            ast::PivotValueSource::Any(_) | ast::PivotValueSource::Subquery(_) => {
+                Err(unknown("PIVOT without a list of values has columns that only the data knows"))
+            }
+        }
+    }
+
+    /// Arguments of a table function: its rows show them.
+    fn table_function(
+        &mut self,
+        name: &ast::ObjectName,
+        args: &[ast::FunctionArg],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Field>, Problem> {
+        let parts = parts(name)?;
+        let columns: &[&str] = match parts.as_slice() {
+            [one] => match one.as_str() {
+                "FLATTEN" => &["SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"],
+                "SPLIT_TO_TABLE" | "STRTOK_SPLIT_TO_TABLE" => &["SEQ", "INDEX", "VALUE"],
+                "GENERATOR" => &[],
+                "RESULT_SCAN" => {
+                    return Err(unsupported(
+                        "RESULT_SCAN other than SELECT * FROM TABLE(RESULT_SCAN('<query id>'))",
+                    ));
+                }
+                _ => return Err(self.unknown_table_function(&parts)),
+            },
+            _ => return Err(self.unknown_table_function(&parts)),
+        };
+        let mut shown = Provenance::clean();
+        for arg in args {
+            let value = match arg {
+                ast::FunctionArg::Named { name: _, arg, operator: _ }
+                | ast::FunctionArg::Unnamed(arg) => arg,
+                ast::FunctionArg::ExprNamed { .. } => {
+                    return Err(unsupported("this form of an argument"));
+                }
+            };
+            let ast::FunctionArgExpr::Expr(value) = value else {
+                return Err(unsupported("`*` in a table function"));
+            };
+            let provenance = self.expression(value, scope)?;
+            // How many elements a bare column holds is shown as COUNT shows it; of an expression it compares.
+            if !self.is_path(value, scope)? {
+                let columns: Vec<Id> = provenance.sources.clone();
+                self.steer(Place::TableFunction, columns, Steering::Expression);
+            }
+            shown = shown.with(&provenance);
+        }
+        let field =
+            |name: &&str| Field { name: Some((*name).to_owned()), provenance: shown.clone() };
+        Ok(columns.iter().map(field).collect())
+    }
+
+    fn unknown_table_function(&mut self, parts: &[String]) -> Problem {
+        let name = self.function_name(parts);
+        self.functions.insert(name.clone());
+        unknown(&format!("the columns of table function {name} are not known"))
+    }
+
+    /// A bare column, or a path into one.
+    fn is_path(&mut self, expression: &ast::Expr, scope: &Scope<'_>) -> Result<bool, Problem> {
+        let mut root = expression;
+        loop {
+            match root {
+                ast::Expr::Nested(inner) => root = inner,
+                ast::Expr::JsonAccess { value, path } => {
+                    let is_constant = path.path.iter().all(|element| match element {
+                        ast::JsonPathElem::Dot { .. } => true,
+                        ast::JsonPathElem::Bracket { key }
+                        | ast::JsonPathElem::ColonBracket { key } => {
+                            matches!(key, ast::Expr::Value(_))
+                        }
+                    });
+                    if !is_constant {
+                        return Ok(false);
+                    }
+                    root = value;
+                }
+                ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => {
+                    let provenance = self.expression(root, scope)?;
+                    return Ok(provenance.is_bare() || provenance.is_clean());
+                }
+                _ => return Ok(false),
+            }
+        }
+    }
+}
+
+/// What `TABLE(...)` can be.
+enum TableExpression {
+    Rows(Vec<Field>),
+    Object(Vec<String>),
+}
+
+/// Names of the columns that an expression of PIVOT takes away from the result.
+fn column_names(expression: &ast::Expr, scope: &Scope<'_>) -> Result<Vec<String>, Problem> {
+    let column = |identifier: &ast::Ident| -> Result<Vec<String>, Problem> {
+        let name = stored(identifier)?;
+        match scope.column(&name) {
+            Found::One(_) => Ok(vec![name]),
+            Found::Ambiguous | Found::Nothing => Err(named("an unknown column in PIVOT")),
+        }
+    };
+    match expression {
+        ast::Expr::Identifier(identifier) => column(identifier),
+        ast::Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(last) => column(last),
+            None => Ok(Vec::new()),
+        },
+        ast::Expr::Function(function) => match &function.args {
+            ast::FunctionArguments::List(list) => match list.args.as_slice() {
+                [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(inner))] => {
+                    column_names(inner, scope)
+                }
+                _ => Err(unknown("this aggregate of PIVOT is not followed")),
+            },
+            ast::FunctionArguments::None | ast::FunctionArguments::Subquery(_) => {
+                Err(unknown("this aggregate of PIVOT is not followed"))
+            }
+        },
+        _ => Err(unknown("this aggregate of PIVOT is not followed")),
+    }
+}
+
+/// UNPIVOT turns columns into rows: the value column shows all of them.
+fn unpivot(
+    inner: &Scope<'_>,
+    value: &ast::Expr,
+    name: &ast::Ident,
+    columns: &[ast::ExprWithAlias],
+) -> Result<Vec<Field>, Problem> {
+    let ast::Expr::Identifier(value) = value else {
+        return Err(unknown("UNPIVOT into several columns is not followed"));
+    };
+    let mut shown = Provenance::clean();
+    let mut used = Vec::with_capacity(columns.len());
+    for ast::ExprWithAlias { expr, alias: _ } in columns {
+        let column = match expr {
+            ast::Expr::Identifier(identifier) => stored(identifier)?,
+            ast::Expr::CompoundIdentifier(parts) => match parts.last() {
+                Some(last) => stored(last)?,
+                None => return Err(named("an empty name in UNPIVOT")),
+            },
+            _ => return Err(unknown("an expression in the list of UNPIVOT is not followed")),
+        };
+        match scope_column(inner, &column) {
+            Some(provenance) => shown = shown.with(&provenance),
+            None => return Err(named(&format!("there is no column {column} to UNPIVOT"))),
+        }
+        used.push(column);
+    }
+    let mut fields: Vec<Field> = inner
+        .visible
+        .iter()
+        .filter(|visible| visible.name.as_ref().is_none_or(|name| !used.contains(name)))
+        .cloned()
+        .collect();
+    fields.push(Field { name: Some(stored(name)?), provenance: Provenance::clean() });
+    fields.push(Field { name: Some(stored(value)?), provenance: shown });
+    Ok(fields)
+}
+
+fn scope_column(scope: &Scope<'_>, name: &str) -> Option<Provenance> {
+    match scope.column(name) {
+        Found::One(provenance) => Some(provenance),
+        Found::Nothing if scope.is_open() => Some(Provenance::clean()),
+        Found::Ambiguous | Found::Nothing => None,
+    }
+}

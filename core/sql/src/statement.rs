@@ -1,0 +1,801 @@
+//! Statements that the parser read: the tree must be of the kind that the head said, and every object, flow and use
+//! in it is collected.
+
+use std::sync::Arc;
+
+use crate::dialect::ast;
+use crate::lineage::{Ctes, Provenance, Relation, Resolver, Scope, stored, unsupported};
+use crate::{Access, Analysis, Lineage, Name, Place, Problem, Reason, Risk, Sink, Thing, Word};
+
+/// Walks one statement.
+pub(crate) fn walk(
+    statement: &ast::Statement,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let word = analysis.word;
+    match (statement, word) {
+        (ast::Statement::Query(query), Word::Select) => {
+            let fields = resolver.output(query)?;
+            analysis.lineage = resolver.lineage(&fields);
+            return Ok(());
+        }
+        (ast::Statement::Insert(insert), Word::Insert) => self::insert(insert, resolver, analysis),
+        (ast::Statement::Update(update), Word::Update) => self::update(update, resolver, analysis),
+        (ast::Statement::Delete(delete), Word::Delete) => self::delete(delete, resolver, analysis),
+        (ast::Statement::Merge(merge), Word::Merge) => self::merge(merge, resolver, analysis),
+        (ast::Statement::Truncate(truncate), Word::Truncate) => self::truncate(truncate, resolver),
+        (ast::Statement::CreateTable(table), Word::Create(Thing::Table | Thing::DynamicTable)) => {
+            create_table(table, resolver, analysis)
+        }
+        (ast::Statement::CreateView(view), Word::Create(Thing::View | Thing::MaterializedView)) => {
+            create_view(view, resolver, analysis)
+        }
+        (
+            ast::Statement::CreateSchema {
+                schema_name,
+                or_replace,
+                clone: None,
+                default_collate_spec: None,
+                ..
+            },
+            Word::Create(Thing::Schema),
+        ) => {
+            let ast::SchemaName::Simple(name) = schema_name else {
+                return Err(unsupported("AUTHORIZATION of a schema"));
+            };
+            let name = Arc::new(resolver.schema_name(name)?);
+            create(&name, *or_replace, resolver);
+            Ok(())
+        }
+        (ast::Statement::CreateSequence { name, .. }, Word::Create(Thing::Sequence)) => {
+            let name = Arc::new(resolver.name(name)?);
+            let replaces = analysis.words.len() > 1;
+            create(&name, replaces, resolver);
+            Ok(())
+        }
+        (ast::Statement::Drop { object_type, names, table: None, .. }, Word::Drop(thing)) => {
+            drop_objects(*object_type, names, thing, resolver)
+        }
+        (ast::Statement::AlterTable(alter), Word::Alter(Thing::Table | Thing::DynamicTable)) => {
+            alter_table(alter, resolver)
+        }
+        (ast::Statement::Comment { object_type, object_name, .. }, Word::Comment) => {
+            comment(object_type, object_name, resolver)
+        }
+        (
+            ast::Statement::CopyIntoSnowflake { .. },
+            Word::CopyIntoTable | Word::CopyIntoLocation,
+        ) => copy_into(statement, resolver),
+        (other, word) if kind_of(other).is_some_and(|kind| kind != word) => Err(Problem {
+            reason: Reason::Ambiguous,
+            message: format!("the statement begins like {word} and reads like something else"),
+            offset: None,
+        }),
+        (_, word) => Err(unsupported(&format!("the statement {word}, in this form,"))),
+    }?;
+    analysis.lineage = Lineage::Metadata;
+    Ok(())
+}
+
+/// The kind of the trees that must never pass for another.
+fn kind_of(statement: &ast::Statement) -> Option<Word> {
+    match statement {
+        ast::Statement::Query(_) => Some(Word::Select),
+        ast::Statement::Insert(_) => Some(Word::Insert),
+        ast::Statement::Update(_) => Some(Word::Update),
+        ast::Statement::Delete(_) => Some(Word::Delete),
+        ast::Statement::Merge(_) => Some(Word::Merge),
+        ast::Statement::Truncate(_) => Some(Word::Truncate),
+        ast::Statement::StartTransaction { .. } => Some(Word::Begin),
+        _ => None,
+    }
+}
+
+fn create(name: &Arc<Name>, replaces: bool, resolver: &mut Resolver<'_>) {
+    resolver.touch(Arc::clone(name), Access::Create);
+    if replaces {
+        resolver.touch(Arc::clone(name), Access::Drop);
+    }
+}
+
+// === rows ===
+
+fn insert(
+    insert: &ast::Insert,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let ast::Insert {
+        insert_token: _,
+        optimizer_hints: _,
+        or,
+        ignore,
+        into: _,
+        table,
+        table_alias,
+        columns: _,
+        overwrite,
+        source,
+        assignments,
+        partitioned,
+        after_columns,
+        has_table_keyword,
+        on,
+        returning,
+        output,
+        replace_into,
+        priority,
+        insert_alias,
+        settings,
+        format_clause,
+        multi_table_insert_type,
+        multi_table_into_clauses,
+        multi_table_when_clauses,
+        multi_table_else_clause,
+    } = insert;
+    if or.is_some()
+        || *ignore
+        || table_alias.is_some()
+        || !assignments.is_empty()
+        || partitioned.is_some()
+        || !after_columns.is_empty()
+        || *has_table_keyword
+        || on.is_some()
+        || returning.is_some()
+        || output.is_some()
+        || *replace_into
+        || priority.is_some()
+        || insert_alias.is_some()
+        || settings.is_some()
+        || format_clause.is_some()
+    {
+        return Err(unsupported("this clause of an INSERT"));
+    }
+    if *overwrite && !analysis.words.contains(&Word::Truncate) {
+        analysis.words.push(Word::Truncate);
+        analysis.risks.insert(Risk::Overwrite);
+    }
+    let fields = match source {
+        Some(source) => resolver.output(source)?,
+        None => return Err(unsupported("an INSERT without rows")),
+    };
+    if multi_table_insert_type.is_none() {
+        let ast::TableObject::TableName(name) = table else {
+            return Err(unsupported("this target of an INSERT"));
+        };
+        let name = target(name, resolver)?;
+        for field in fields {
+            resolver.flow(field.provenance.sources, Sink::Table(Arc::clone(&name)));
+        }
+        return Ok(());
+    }
+    let ctes = Ctes::default();
+    let mut scope = Scope::new(&ctes, None);
+    scope.add(Relation {
+        qualifier: vec![String::new()],
+        fields: fields.clone().into(),
+        open: resolver.is_missing(),
+    });
+    for ast::MultiTableInsertWhenClause { condition, into_clauses } in multi_table_when_clauses {
+        resolver.condition(condition, &scope, Place::Write)?;
+        for into in into_clauses {
+            insert_into(into, &scope, resolver)?;
+        }
+    }
+    for into in multi_table_into_clauses.iter().chain(multi_table_else_clause.iter().flatten()) {
+        insert_into(into, &scope, resolver)?;
+    }
+    Ok(())
+}
+
+fn insert_into(
+    into: &ast::MultiTableInsertIntoClause,
+    scope: &Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<(), Problem> {
+    let ast::MultiTableInsertIntoClause { table_name, columns: _, values } = into;
+    let name = target(table_name, resolver)?;
+    let Some(ast::MultiTableInsertValues { values }) = values else {
+        for visible in &scope.visible {
+            let columns = visible.provenance.sources.clone();
+            resolver.flow(columns, Sink::Table(Arc::clone(&name)));
+        }
+        return Ok(());
+    };
+    for value in values {
+        match value {
+            ast::MultiTableInsertValue::Default => {}
+            ast::MultiTableInsertValue::Expr(value) => {
+                let provenance = resolver.expression(value, scope)?;
+                resolver.flow(provenance.sources, Sink::Table(Arc::clone(&name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A table that rows go into.
+fn target(name: &ast::ObjectName, resolver: &mut Resolver<'_>) -> Result<Arc<Name>, Problem> {
+    let name = Arc::new(resolver.name(name)?);
+    resolver.exists(&name);
+    resolver.touch(Arc::clone(&name), Access::Write);
+    Ok(name)
+}
+
+/// The target of UPDATE, DELETE and MERGE: its columns can be named, and its rows change.
+fn changed(
+    factor: &ast::TableFactor,
+    scope: &mut Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<Arc<Name>, Problem> {
+    let ast::TableFactor::Table { name, .. } = factor else {
+        return Err(unsupported("this target"));
+    };
+    resolver.factor(factor, scope)?;
+    let name = Arc::new(resolver.name(name)?);
+    resolver.touch(Arc::clone(&name), Access::Write);
+    Ok(name)
+}
+
+fn update(
+    update: &ast::Update,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let ast::Update {
+        update_token: _,
+        optimizer_hints: _,
+        table,
+        assignments,
+        from,
+        selection,
+        returning,
+        output,
+        or,
+        order_by,
+        limit,
+    } = update;
+    if returning.is_some()
+        || output.is_some()
+        || or.is_some()
+        || !order_by.is_empty()
+        || limit.is_some()
+        || !table.joins.is_empty()
+    {
+        return Err(unsupported("this clause of an UPDATE"));
+    }
+    let ctes = Ctes::default();
+    let mut scope = Scope::new(&ctes, None);
+    let name = changed(&table.relation, &mut scope, resolver)?;
+    let sources: &[ast::TableWithJoins] = match from {
+        None => &[],
+        Some(ast::UpdateTableFromKind::AfterSet(sources)) => sources,
+        Some(ast::UpdateTableFromKind::BeforeSet(_)) => {
+            return Err(unsupported("FROM before SET"));
+        }
+    };
+    for source in sources {
+        resolver.joined(source, &mut scope)?;
+    }
+    assign(assignments, &name, &scope, resolver)?;
+    if let Some(condition) = selection {
+        resolver.condition(condition, &scope, Place::Write)?;
+    }
+    if !is_restricted(selection.as_ref(), !sources.is_empty(), &name, &scope, resolver)? {
+        analysis.risks.insert(Risk::UpdateWithoutWhere);
+    }
+    Ok(())
+}
+
+fn assign(
+    assignments: &[ast::Assignment],
+    name: &Arc<Name>,
+    scope: &Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<(), Problem> {
+    for ast::Assignment { target, value } in assignments {
+        match target {
+            ast::AssignmentTarget::ColumnName(_) => {}
+            ast::AssignmentTarget::Tuple(_) => return Err(unsupported("a tuple in SET")),
+        }
+        let provenance = match value {
+            ast::Expr::Identifier(word)
+                if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("DEFAULT") =>
+            {
+                Provenance::constant()
+            }
+            value => resolver.expression(value, scope)?,
+        };
+        resolver.flow(provenance.sources, Sink::Table(Arc::clone(name)));
+    }
+    Ok(())
+}
+
+fn delete(
+    delete: &ast::Delete,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let ast::Delete {
+        delete_token: _,
+        optimizer_hints: _,
+        tables,
+        from,
+        using,
+        selection,
+        returning,
+        output,
+        order_by,
+        limit,
+    } = delete;
+    let from = match from {
+        ast::FromTable::WithFromKeyword(from) => from,
+        ast::FromTable::WithoutKeyword(_) => return Err(unsupported("DELETE without FROM")),
+    };
+    let [table] = from.as_slice() else {
+        return Err(unsupported("DELETE from several tables"));
+    };
+    if !tables.is_empty()
+        || returning.is_some()
+        || output.is_some()
+        || !order_by.is_empty()
+        || limit.is_some()
+        || !table.joins.is_empty()
+    {
+        return Err(unsupported("this clause of a DELETE"));
+    }
+    let ctes = Ctes::default();
+    let mut scope = Scope::new(&ctes, None);
+    let name = changed(&table.relation, &mut scope, resolver)?;
+    for source in using.iter().flatten() {
+        resolver.joined(source, &mut scope)?;
+    }
+    if let Some(condition) = selection {
+        resolver.condition(condition, &scope, Place::Write)?;
+    }
+    if !is_restricted(selection.as_ref(), using.is_some(), &name, &scope, resolver)? {
+        analysis.risks.insert(Risk::DeleteWithoutWhere);
+    }
+    Ok(())
+}
+
+fn merge(
+    merge: &ast::Merge,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let ast::Merge {
+        merge_token: _,
+        optimizer_hints: _,
+        into: _,
+        table,
+        source,
+        on,
+        clauses,
+        output,
+    } = merge;
+    if output.is_some() {
+        return Err(unsupported("OUTPUT of a MERGE"));
+    }
+    let ctes = Ctes::default();
+    let mut scope = Scope::new(&ctes, None);
+    let name = changed(table, &mut scope, resolver)?;
+    resolver.factor(source, &mut scope)?;
+    resolver.condition(on, &scope, Place::Write)?;
+    let restricted = is_restricted(Some(on), true, &name, &scope, resolver)?;
+    for ast::MergeClause { when_token: _, clause_kind, predicate, action } in clauses {
+        match clause_kind {
+            ast::MergeClauseKind::Matched | ast::MergeClauseKind::NotMatched => {}
+            ast::MergeClauseKind::NotMatchedByTarget | ast::MergeClauseKind::NotMatchedBySource => {
+                return Err(unsupported("BY TARGET or BY SOURCE"));
+            }
+        }
+        if let Some(predicate) = predicate {
+            resolver.condition(predicate, &scope, Place::Write)?;
+        }
+        let narrowed = match predicate {
+            Some(predicate) => narrows(predicate, &scope, resolver)?,
+            None => false,
+        };
+        match action {
+            ast::MergeAction::Insert(ast::MergeInsertExpr {
+                insert_token: _,
+                columns: _,
+                kind_token: _,
+                kind: ast::MergeInsertKind::Values(values),
+                insert_predicate: None,
+            }) => {
+                for value in values.rows.iter().flat_map(|row| &row.content) {
+                    let provenance = resolver.expression(value, &scope)?;
+                    resolver.flow(provenance.sources, Sink::Table(Arc::clone(&name)));
+                }
+            }
+            ast::MergeAction::Update(ast::MergeUpdateExpr {
+                update_token: _,
+                kind: ast::MergeUpdateKind::Set(assignments),
+                update_predicate: None,
+                delete_predicate: None,
+            }) => {
+                assign(assignments, &name, &scope, resolver)?;
+                if !restricted && !narrowed {
+                    analysis.risks.insert(Risk::UpdateWithoutWhere);
+                }
+            }
+            ast::MergeAction::Delete { delete_token: _ } => {
+                if !restricted && !narrowed {
+                    analysis.risks.insert(Risk::DeleteWithoutWhere);
+                }
+            }
+            ast::MergeAction::Insert(_)
+            | ast::MergeAction::Update(_)
+            | ast::MergeAction::DoNothing { .. } => {
+                return Err(unsupported("this action of a MERGE"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn truncate(truncate: &ast::Truncate, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
+    let ast::Truncate {
+        table_names,
+        partitions,
+        table: _,
+        if_exists: _,
+        identity,
+        cascade,
+        on_cluster,
+    } = truncate;
+    if partitions.is_some() || identity.is_some() || cascade.is_some() || on_cluster.is_some() {
+        return Err(unsupported("this clause of a TRUNCATE"));
+    }
+    for table in table_names {
+        target(&table.name, resolver)?;
+    }
+    Ok(())
+}
+
+// === does a predicate restrict? ===
+
+/// Whether a predicate restricts the rows of the target: it names a column, is no tautology, and links the
+/// target with the other tables where there are any.
+fn is_restricted(
+    predicate: Option<&ast::Expr>,
+    joined: bool,
+    target: &Arc<Name>,
+    scope: &Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<bool, Problem> {
+    let Some(predicate) = predicate else {
+        return Ok(false);
+    };
+    if !narrows(predicate, scope, resolver)? {
+        return Ok(false);
+    }
+    Ok(!joined || links(predicate, target, scope, resolver)?)
+}
+
+/// Whether a predicate can be false for some rows and true for others.
+fn narrows(
+    predicate: &ast::Expr,
+    scope: &Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<bool, Problem> {
+    match predicate {
+        ast::Expr::Nested(inner)
+        | ast::Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: inner } => {
+            narrows(inner, scope, resolver)
+        }
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
+            Ok(narrows(left, scope, resolver)? || narrows(right, scope, resolver)?)
+        }
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Or, right } => {
+            Ok(narrows(left, scope, resolver)? && narrows(right, scope, resolver)?)
+        }
+        ast::Expr::BinaryOp { left, op: _, right } if is_same(left, right) => Ok(false),
+        other => {
+            let provenance = resolver.expression(other, scope)?;
+            Ok(!provenance.is_clean() || is_null_test(other) || holds_query(other))
+        }
+    }
+}
+
+/// Whether some comparison of the AND chain names the target and another relation.
+fn links(
+    predicate: &ast::Expr,
+    target: &Arc<Name>,
+    scope: &Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<bool, Problem> {
+    match predicate {
+        ast::Expr::Nested(inner) => links(inner, target, scope, resolver),
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
+            Ok(links(left, target, scope, resolver)? || links(right, target, scope, resolver)?)
+        }
+        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Or, right } => {
+            Ok(links(left, target, scope, resolver)? && links(right, target, scope, resolver)?)
+        }
+        ast::Expr::BinaryOp { left, op: _, right } => {
+            let one = resolver.expression(left, scope)?;
+            let two = resolver.expression(right, scope)?;
+            let of = |provenance: &Provenance| {
+                (resolver.is_of(provenance, target), resolver.is_beyond(provenance, target))
+            };
+            let ((one_in, one_out), (two_in, two_out)) = (of(&one), of(&two));
+            Ok((one_in && two_out) || (two_in && one_out))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The same column on both sides.
+fn is_same(left: &ast::Expr, right: &ast::Expr) -> bool {
+    let path = |expression: &ast::Expr| match expression {
+        ast::Expr::Identifier(identifier) => stored(identifier).ok().map(|name| vec![name]),
+        ast::Expr::CompoundIdentifier(parts) => {
+            parts.iter().map(|part| stored(part).ok()).collect()
+        }
+        _ => None,
+    };
+    match (path(left), path(right)) {
+        (Some(one), Some(two)) => one.ends_with(&two) || two.ends_with(&one),
+        _ => false,
+    }
+}
+
+fn is_null_test(expression: &ast::Expr) -> bool {
+    matches!(expression, ast::Expr::IsNull(inner) | ast::Expr::IsNotNull(inner)
+        if matches!(&**inner, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)))
+}
+
+fn holds_query(expression: &ast::Expr) -> bool {
+    matches!(expression, ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. })
+}
+
+// === definitions ===
+
+fn create_table(
+    table: &ast::CreateTable,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    if table.external
+        || table.iceberg
+        || table.hive_formats.as_ref().is_some_and(|formats| {
+            formats.storage.is_some() || formats.location.is_some() || formats.row_format.is_some()
+        })
+        || table.file_format.is_some()
+        || table.location.is_some()
+        || table.version.is_some()
+        || table.on_cluster.is_some()
+        || table.primary_key.is_some()
+        || table.order_by.is_some()
+        || table.partition_by.is_some()
+        || table.clustered_by.is_some()
+        || table.inherits.is_some()
+        || table.partition_of.is_some()
+        || table.for_values.is_some()
+        || table.with_aggregation_policy.is_some()
+        || table.with_row_access_policy.is_some()
+        || table.with_storage_lifecycle_policy.is_some()
+        || table.with_tags.is_some()
+        || table.external_volume.is_some()
+        || table.with_connection.is_some()
+        || table.base_location.is_some()
+        || table.catalog.is_some()
+        || table.distkey.is_some()
+        || table.sortkey.is_some()
+    {
+        return Err(unsupported("this clause of a CREATE TABLE"));
+    }
+    let name = Arc::new(resolver.name(&table.name)?);
+    analysis.temporary = table.temporary || table.volatile;
+    create(&name, table.or_replace || analysis.words.len() > 1, resolver);
+    for column in &table.columns {
+        for option in &column.options {
+            column_option(&option.option, resolver)?;
+        }
+    }
+    if let Some(query) = &table.query {
+        for field in resolver.output(query)? {
+            resolver.flow(field.provenance.sources, Sink::Table(Arc::clone(&name)));
+        }
+    }
+    if let Some(source) = &table.clone {
+        resolver.flow_of_all(source, &Sink::Table(Arc::clone(&name)))?;
+    }
+    if let Some(
+        ast::CreateTableLikeKind::Parenthesized(like) | ast::CreateTableLikeKind::Plain(like),
+    ) = &table.like
+    {
+        let source = Arc::new(resolver.name(&like.name)?);
+        resolver.exists(&source);
+        resolver.touch(source, Access::Read);
+    }
+    Ok(())
+}
+
+fn column_option(option: &ast::ColumnOption, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
+    match option {
+        ast::ColumnOption::Null
+        | ast::ColumnOption::NotNull
+        | ast::ColumnOption::PrimaryKey(_)
+        | ast::ColumnOption::Unique(_)
+        | ast::ColumnOption::Collation(_)
+        | ast::ColumnOption::Comment(_)
+        | ast::ColumnOption::Identity(_) => Ok(()),
+        ast::ColumnOption::Default(value) => {
+            let ctes = Ctes::default();
+            resolver.expression(value, &Scope::new(&ctes, None)).map(drop)
+        }
+        _ => Err(unsupported("this option of a column")),
+    }
+}
+
+fn create_view(
+    view: &ast::CreateView,
+    resolver: &mut Resolver<'_>,
+    analysis: &mut Analysis,
+) -> Result<(), Problem> {
+    let name = Arc::new(resolver.name(&view.name)?);
+    analysis.temporary = view.temporary;
+    create(&name, view.or_replace || view.or_alter || analysis.words.len() > 1, resolver);
+    if view.to.is_some() {
+        return Err(unsupported("TO of a view"));
+    }
+    for field in resolver.output(&view.query)? {
+        resolver.flow(field.provenance.sources, Sink::Definition(Arc::clone(&name)));
+    }
+    Ok(())
+}
+
+fn drop_objects(
+    kind: ast::ObjectType,
+    names: &[ast::ObjectName],
+    thing: Thing,
+    resolver: &mut Resolver<'_>,
+) -> Result<(), Problem> {
+    for name in names {
+        let name = match (kind, thing) {
+            (
+                ast::ObjectType::Table,
+                Thing::Table | Thing::DynamicTable | Thing::ExternalTable | Thing::IcebergTable,
+            )
+            | (ast::ObjectType::View, Thing::View)
+            | (ast::ObjectType::MaterializedView, Thing::MaterializedView)
+            | (ast::ObjectType::Sequence, Thing::Sequence)
+            | (ast::ObjectType::Stage, Thing::Stage)
+            | (ast::ObjectType::Stream, Thing::Stream) => resolver.name(name)?,
+            (ast::ObjectType::Schema, Thing::Schema) => resolver.schema_name(name)?,
+            (ast::ObjectType::Database, Thing::Database) => {
+                match crate::lineage::parts(name)?.as_slice() {
+                    [database] => Name::new(database.clone(), "", ""),
+                    _ => return Err(unsupported("a database with several parts in its name")),
+                }
+            }
+            _ => return Err(unsupported("DROP of this kind of thing")),
+        };
+        resolver.touch(Arc::new(name), Access::Drop);
+    }
+    Ok(())
+}
+
+fn alter_table(alter: &ast::AlterTable, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
+    let ast::AlterTable {
+        name: written,
+        if_exists: _,
+        only,
+        operations,
+        location,
+        on_cluster,
+        table_type: _,
+        end_token: _,
+    } = alter;
+    if *only || location.is_some() || on_cluster.is_some() {
+        return Err(unsupported("this clause of an ALTER TABLE"));
+    }
+    let name = Arc::new(resolver.name(written)?);
+    resolver.touch(Arc::clone(&name), Access::Alter);
+    for operation in operations {
+        match operation {
+            ast::AlterTableOperation::AddColumn { column_def, column_position: None, .. } => {
+                for option in &column_def.options {
+                    column_option(&option.option, resolver)?;
+                }
+            }
+            ast::AlterTableOperation::DropColumn { .. } => {
+                resolver.touch(Arc::clone(&name), Access::Drop);
+            }
+            ast::AlterTableOperation::RenameColumn { .. }
+            | ast::AlterTableOperation::DropPrimaryKey { .. }
+            | ast::AlterTableOperation::DropConstraint { .. }
+            | ast::AlterTableOperation::SuspendRecluster
+            | ast::AlterTableOperation::ResumeRecluster
+            | ast::AlterTableOperation::DropClusteringKey
+            | ast::AlterTableOperation::ClusterBy { .. } => {}
+            ast::AlterTableOperation::RenameTable { table_name } => {
+                let (ast::RenameTableNameKind::To(new) | ast::RenameTableNameKind::As(new)) =
+                    table_name;
+                let new = Arc::new(resolver.name(new)?);
+                resolver.touch(Arc::clone(&name), Access::Drop);
+                resolver.touch(new, Access::Create);
+            }
+            ast::AlterTableOperation::SwapWith { table_name } => {
+                let other = Arc::new(resolver.name(table_name)?);
+                for one in [&name, &other] {
+                    resolver.touch(Arc::clone(one), Access::Alter);
+                    resolver.touch(Arc::clone(one), Access::Drop);
+                }
+                resolver.flow_of_all(table_name, &Sink::Definition(Arc::clone(&name)))?;
+            }
+            _ => return Err(unsupported("this operation of an ALTER TABLE")),
+        }
+    }
+    // Whatever changes about a table with masked columns, its masks could miss it afterwards.
+    resolver.flow_of_all(written, &Sink::Definition(Arc::clone(&name)))
+}
+
+fn comment(
+    kind: &ast::CommentObject,
+    name: &ast::ObjectName,
+    resolver: &mut Resolver<'_>,
+) -> Result<(), Problem> {
+    let name = match kind {
+        ast::CommentObject::Table
+        | ast::CommentObject::View
+        | ast::CommentObject::MaterializedView
+        | ast::CommentObject::Sequence => resolver.name(name)?,
+        ast::CommentObject::Schema => resolver.schema_name(name)?,
+        ast::CommentObject::Column => {
+            let parts = crate::lineage::parts(name)?;
+            match parts.split_last() {
+                Some((_, table)) if !table.is_empty() => resolver.qualify(table)?,
+                _ => return Err(unsupported("COMMENT ON COLUMN without its table")),
+            }
+        }
+        _ => return Err(unsupported("COMMENT ON this kind of thing")),
+    };
+    resolver.touch(Arc::new(name), Access::Alter);
+    Ok(())
+}
+
+// === files ===
+
+fn copy_into(statement: &ast::Statement, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
+    let ast::Statement::CopyIntoSnowflake {
+        kind,
+        into,
+        from_obj,
+        from_transformations,
+        from_query,
+        partition,
+        ..
+    } = statement
+    else {
+        return Err(unsupported("this form of COPY"));
+    };
+    match kind {
+        ast::CopyIntoSnowflakeKind::Table => {
+            if from_query.is_some() || from_transformations.is_some() || from_obj.is_none() {
+                return Err(unsupported("COPY INTO a table from a query over files"));
+            }
+            target(into, resolver).map(drop)
+        }
+        ast::CopyIntoSnowflakeKind::Location => {
+            let sink = Sink::Location("the location of COPY INTO".into());
+            if let Some(query) = from_query {
+                for field in resolver.output(query)? {
+                    resolver.flow(field.provenance.sources, sink.clone());
+                }
+            }
+            if let Some(table) = from_obj {
+                resolver.flow_of_all(table, &sink)?;
+            }
+            if partition.is_some() || (from_query.is_none() && from_obj.is_none()) {
+                return Err(unsupported("this form of COPY INTO a location"));
+            }
+            Ok(())
+        }
+    }
+}
