@@ -1,12 +1,12 @@
 //! `cargo xtask check`: everything that a change must pass, the cheapest first.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::process::{self, command};
 use crate::progress::say;
+use crate::python;
 use crate::tidy;
 use crate::workspace;
 
@@ -72,8 +72,10 @@ fn tests() -> Result<()> {
 
 fn warehouse() -> Result<()> {
     let source = workspace::root().join("e2e/warehouse");
+    let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
+    let environment = python::environment("warehouse", &lists)?;
     process::run(
-        command(&environment()?.join("bin/python").display().to_string(), ["-m", "pytest", "-q"])
+        command(&python::program(&environment, "python"), ["-m", "pytest", "-q"])
             .current_dir(source)
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )

@@ -56,9 +56,11 @@ pub(super) fn layer(
     let key: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let folder = workspace::cache()?.join("layers");
     let blob = folder.join(format!("{name}-{key}.tar.gz"));
-    let diff_id = folder.join(format!("{name}-{key}.diff"));
-    if let (Ok(diff_id), Ok(blob)) = (fs::read_to_string(&diff_id), fs::read(&blob)) {
-        return Ok(Layer { blob, diff_id });
+    let digests = folder.join(format!("{name}-{key}.digests"));
+    if let (Ok(text), Ok(blob)) = (fs::read_to_string(&digests), fs::read(&blob))
+        && let Some((digest, diff_id)) = text.trim().split_once(' ')
+    {
+        return Ok(Layer { blob, digest: digest.to_owned(), diff_id: diff_id.to_owned() });
     }
     say(format!("building layer {name} (once)"));
     fs::create_dir_all(&folder)?;
@@ -66,6 +68,6 @@ pub(super) fn layer(
     let layer = build(work.path()).with_context(|| format!("build layer {name}"))?;
     fs::write(&blob, &layer.blob)?;
     // Written last: a layer without it is not finished.
-    fs::write(&diff_id, &layer.diff_id)?;
+    fs::write(&digests, format!("{} {}\n", layer.digest, layer.diff_id))?;
     Ok(layer)
 }

@@ -15,6 +15,8 @@ use tar::{Builder, EntryType, Header};
 pub(crate) struct Layer {
     /// The compressed archive.
     pub(crate) blob: Vec<u8>,
+    /// Its digest, by which a manifest names its layers.
+    pub(crate) digest: String,
     /// The digest of the archive before compression, by which a config names its layers.
     pub(crate) diff_id: String,
 }
@@ -83,7 +85,8 @@ impl Writer {
     pub(crate) fn finish(self) -> Result<Layer> {
         let archive = self.0.into_inner()?;
         let diff_id = digest_of(archive.hash);
-        Ok(Layer { blob: archive.inner.finish()?, diff_id })
+        let blob = archive.inner.finish()?;
+        Ok(Layer { digest: digest(&blob), blob, diff_id })
     }
 }
 
@@ -91,7 +94,8 @@ impl Writer {
 pub(crate) fn from_archive(archive: &[u8]) -> Result<Layer> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(archive)?;
-    Ok(Layer { blob: encoder.finish()?, diff_id: digest(archive) })
+    let blob = encoder.finish()?;
+    Ok(Layer { digest: digest(&blob), blob, diff_id: digest(archive) })
 }
 
 /// `sha256:<hex>` of some bytes.
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_same_files_make_the_same_layer() {
-        assert_eq!(digest(&layer().blob), digest(&layer().blob));
+        assert_eq!(layer().digest, layer().digest);
     }
 
     #[test]

@@ -54,10 +54,13 @@ impl Registry {
         .to_string();
         let mut layers = Vec::new();
         for layer in &image.layers {
-            let digest = self.upload(&agent, &image.name, &layer.blob)?;
-            layers.push(json!({ "mediaType": LAYER, "digest": digest, "size": layer.blob.len() }));
+            self.upload(&agent, &image.name, &layer.digest, &layer.blob)?;
+            layers.push(
+                json!({ "mediaType": LAYER, "digest": layer.digest, "size": layer.blob.len() }),
+            );
         }
-        let config_digest = self.upload(&agent, &image.name, config.as_bytes())?;
+        let config_digest = digest(config.as_bytes());
+        self.upload(&agent, &image.name, &config_digest, config.as_bytes())?;
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -73,10 +76,9 @@ impl Registry {
         Ok(format!("{}/{}@{}", self.known_as, image.name, digest(manifest.as_bytes())))
     }
 
-    fn upload(&self, agent: &Agent, name: &str, blob: &[u8]) -> Result<String> {
-        let digest = digest(blob);
+    fn upload(&self, agent: &Agent, name: &str, digest: &str, blob: &[u8]) -> Result<()> {
         if agent.head(&self.url(name, &format!("blobs/{digest}"))).call()?.status() == 200 {
-            return Ok(digest);
+            return Ok(());
         }
         let start = self.url(name, "blobs/uploads/");
         let answer = agent.post(&start).send_empty()?;
@@ -97,7 +99,7 @@ impl Registry {
         if answer.status() != 201 {
             bail!("{start}: the registry answered {} to a blob", answer.status());
         }
-        Ok(digest)
+        Ok(())
     }
 
     fn url(&self, name: &str, rest: &str) -> String {
