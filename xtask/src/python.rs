@@ -23,7 +23,8 @@ pub(crate) fn environment(name: &str, lists: &[PathBuf]) -> Result<PathBuf> {
         packages::add(&[("python3", "python3-venv")])?;
         say(format!("installing the Python packages of {name} (once)"));
         process::read(command("python3", ["-m", "venv", "--clear"]).arg(&folder))?;
-        let mut pip = command(&program(&folder, "pip"), ["install", "-q", "--disable-pip-version-check"]);
+        let mut pip =
+            command(&program(&folder, "pip"), ["install", "-q", "--disable-pip-version-check"]);
         for list in lists {
             pip.arg("--requirement").arg(list);
         }

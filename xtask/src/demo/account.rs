@@ -50,8 +50,11 @@ impl Account {
         private(&account.key, &leaf_key.serialize_pem())?;
         private(&account.provisioner_key, "")?;
         process::read(
-            command("openssl", ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"])
-                .arg(&account.provisioner_key),
+            command(
+                "openssl",
+                ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"],
+            )
+            .arg(&account.provisioner_key),
         )?;
         process::read(
             command("openssl", ["pkey", "-pubout", "-in"])

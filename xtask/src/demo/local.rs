@@ -65,24 +65,30 @@ impl Stage {
         let account = Account::create(&folder)?;
         let [account_port, account_admin, port, admin] = free_ports()?;
         let policy = fs::read_to_string(workspace::root().join("e2e/demo/policy.yaml"))?;
-        private(&config.join("connection.yaml"), &account.connection(account_port, "127.0.0.0/8", "")?)?;
+        private(
+            &config.join("connection.yaml"),
+            &account.connection(account_port, "127.0.0.0/8", "")?,
+        )?;
         private(&config.join("secret.yaml"), &account.secret("agents")?)?;
         private(&config.join("policy.yaml"), &policy)?;
 
         say("starting a stand-in Snowflake account");
         let account_process = Beside::start(
-            command(&python::program(&account_python, "python"), ["-m", "warehouse", "--host", HOST])
-                .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
-                .args(["--port", &account_port.to_string(), "--admin-port", &account_admin.to_string()])
-                .arg("--tls-cert")
-                .arg(&account.certificate)
-                .arg("--tls-key")
-                .arg(&account.key)
-                .arg("--broker-public-key")
-                .arg(&account.provisioner_public)
-                .current_dir(source)
-                .stdout(log(&folder, "account.log")?)
-                .stderr(log(&folder, "account.err")?),
+            command(
+                &python::program(&account_python, "python"),
+                ["-m", "warehouse", "--host", HOST],
+            )
+            .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
+            .args(["--port", &account_port.to_string(), "--admin-port", &account_admin.to_string()])
+            .arg("--tls-cert")
+            .arg(&account.certificate)
+            .arg("--tls-key")
+            .arg(&account.key)
+            .arg("--broker-public-key")
+            .arg(&account.provisioner_public)
+            .current_dir(source)
+            .stdout(log(&folder, "account.log")?)
+            .stderr(log(&folder, "account.err")?),
             keep,
         )?;
         wait("the account", Duration::from_secs(60), || Ok(closed(account_port)))?;
@@ -92,8 +98,18 @@ impl Stage {
         let mut local = Beside::start(
             command(&frostgate.display().to_string(), ["local", "--config"])
                 .arg(&config)
-                .args(["--listen", &format!("127.0.0.1:{port}"), "--admin", &format!("127.0.0.1:{admin}")])
-                .args(["--resolve", &format!("{HOST}={there}"), "--resolve", &format!("{CHUNK_HOST}={there}")])
+                .args([
+                    "--listen",
+                    &format!("127.0.0.1:{port}"),
+                    "--admin",
+                    &format!("127.0.0.1:{admin}"),
+                ])
+                .args([
+                    "--resolve",
+                    &format!("{HOST}={there}"),
+                    "--resolve",
+                    &format!("{CHUNK_HOST}={there}"),
+                ])
                 .args(["--identity", "you@example.com"])
                 .stdout(log(&folder, "frostgate.log")?)
                 .stderr(log(&folder, "frostgate.err")?),
@@ -107,7 +123,15 @@ impl Stage {
             None => Ok(closed(port)),
         })?;
         let python = python::program(&agent_python, "python");
-        Ok(Self { folder, frostgate, python, port, admin, _local: local, _account: account_process })
+        Ok(Self {
+            folder,
+            frostgate,
+            python,
+            port,
+            admin,
+            _local: local,
+            _account: account_process,
+        })
     }
 
     fn config(&self) -> PathBuf {
@@ -117,8 +141,13 @@ impl Stage {
     /// The agent, as its own process with an ordinary driver.
     fn agent(&self, mut task: Value) -> Command {
         task["connect"] = json!({"host": "127.0.0.1", "port": self.port, "protocol": "http"});
-        let mut agent = command(&self.python, [workspace::root().join("e2e/agents/python/agent.py")]);
-        agent.arg(task.to_string()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut agent =
+            command(&self.python, [workspace::root().join("e2e/agents/python/agent.py")]);
+        agent
+            .arg(task.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         agent
     }
 
@@ -134,7 +163,7 @@ impl Stage {
 
     fn frostgate(&self, words: &[&str]) -> Result<String> {
         typed(&format!("frostgate {}", words.join(" ")));
-        let output = process::read(command(&self.frostgate.display().to_string(), words))?;
+        let output = process::read(&mut command(&self.frostgate.display().to_string(), words))?;
         let lines: Vec<&str> = output.lines().take(14).collect();
         said(&lines.join("\n"));
         Ok(output)
@@ -145,20 +174,35 @@ fn tell(stage: &Stage) -> Result<()> {
     chapter("An agent reads, with an ordinary driver and a placeholder password");
     let reply = stage.ask("SELECT name, email, ssn FROM customers ORDER BY id")?;
     let text = reply.to_string();
-    expect(text.contains("Ada Fischer") && !text.contains("123-45-6789") && !text.contains("ada.fischer@"),
-        "the names are there, e-mail and SSN are masked", &text)?;
+    expect(
+        text.contains("Ada Fischer")
+            && !text.contains("123-45-6789")
+            && !text.contains("ada.fischer@"),
+        "the names are there, e-mail and SSN are masked",
+        &text,
+    )?;
 
     chapter("Hiding the column behind an alias, a CTE and a function does not help");
     let reply = stage.ask("WITH c AS (SELECT upper(ssn) AS x FROM customers) SELECT x FROM c")?;
-    expect(reply["ok"] == true && !reply.to_string().contains("6789"), "it is masked all the same", &reply.to_string())?;
+    expect(
+        reply["ok"] == true && !reply.to_string().contains("6789"),
+        "it is masked all the same",
+        &reply.to_string(),
+    )?;
 
     chapter("A DROP is refused, and the account never sees it");
     let reply = stage.ask("DROP TABLE customers")?;
-    expect(reply["sqlstate"] == "42501" && reply["message"].as_str().is_some_and(|text| text.contains("FG-2002")),
-        "one clean error with its code, policy and hint", &reply.to_string())?;
+    expect(
+        reply["sqlstate"] == "42501"
+            && reply["message"].as_str().is_some_and(|text| text.contains("FG-2002")),
+        "one clean error with its code, policy and hint",
+        &reply.to_string(),
+    )?;
 
     chapter("100,000 rows come through in chunks");
-    let reply = answer(&stage.agent(json!({"sql": "SELECT id, amount FROM orders", "mode": "count"})).output()?)?;
+    let reply = answer(
+        &stage.agent(json!({"sql": "SELECT id, amount FROM orders", "mode": "count"})).output()?,
+    )?;
     expect(reply["count"] == 100_000, "all of them", &reply.to_string())?;
 
     chapter("A DELETE without WHERE waits for a human");
@@ -168,14 +212,20 @@ fn tell(stage: &Stage) -> Result<()> {
     let name = pending(stage, &config)?;
     stage.frostgate(&["approve", &name, "--local", &config, "--yes", "-m", "demonstration"])?;
     let reply = answer(&finish(waiting)?)?;
-    expect(reply["ok"] == true, "the driver's call returned after the approval", &reply.to_string())?;
+    expect(
+        reply["ok"] == true,
+        "the driver's call returned after the approval",
+        &reply.to_string(),
+    )?;
 
     chapter("Everything is on record, and the record can be checked");
     let recordings = stage.config().join(".frostgate/ledger").display().to_string();
     let key = stage.config().join(".frostgate/ledger.pub").display().to_string();
     // The sessions above are closed; their last segments are on the way.
     wait("the recordings", Duration::from_secs(30), || {
-        let report = command(&stage.frostgate.display().to_string(), ["verify", &recordings, "--key", &key]).output()?;
+        let report =
+            command(&stage.frostgate.display().to_string(), ["verify", &recordings, "--key", &key])
+                .output()?;
         let text = String::from_utf8_lossy(&report.stdout).into_owned();
         Ok((!report.status.success()).then_some(text))
     })?;
@@ -184,13 +234,22 @@ fn tell(stage: &Stage) -> Result<()> {
     let csv = stage.folder.join("export.csv").display().to_string();
     stage.frostgate(&["export", &recordings, "--format", "csv", "--output", &csv])?;
     let text = fs::read_to_string(&csv)?;
-    expect(text.contains("DELETE FROM customers") && text.contains("demonstration"),
-        "the export has the statement, who approved it and why", &text)?;
+    expect(
+        text.contains("DELETE FROM customers") && text.contains("demonstration"),
+        "the export has the statement, who approved it and why",
+        &text,
+    )?;
 
     chapter("Prometheus reads how it went");
     typed(&format!("curl http://127.0.0.1:{}/metrics", stage.admin));
-    let metrics = ureq::get(format!("http://127.0.0.1:{}/metrics", stage.admin)).call()?.body_mut().read_to_string()?;
-    let some: Vec<&str> = metrics.lines().filter(|line| line.starts_with("frostgate_proxy_statements_total")).collect();
+    let metrics = ureq::get(format!("http://127.0.0.1:{}/metrics", stage.admin))
+        .call()?
+        .body_mut()
+        .read_to_string()?;
+    let some: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("frostgate_proxy_statements_total"))
+        .collect();
     said(&some.join("\n"));
     expect(!some.is_empty(), "statements by kind and decision", &metrics)
 }
@@ -200,7 +259,7 @@ fn pending(stage: &Stage, config: &str) -> Result<String> {
     let mut name = None;
     wait("the request", Duration::from_secs(30), || {
         let words = ["requests", "--local", config, "-o", "json"];
-        let listed = process::read(command(&stage.frostgate.display().to_string(), words))?;
+        let listed = process::read(&mut command(&stage.frostgate.display().to_string(), words))?;
         let listed: Value = serde_json::from_str(&listed)?;
         name = listed.pointer("/0/metadata/name").and_then(Value::as_str).map(str::to_owned);
         Ok(name.is_none().then(|| listed.to_string()))
@@ -216,10 +275,19 @@ fn finish(child: std::process::Child) -> Result<Output> {
 fn farewell(stage: &Stage, keep: bool) {
     chapter("The end");
     if keep {
-        println!("   Still running. Connect a driver with account=demo host=127.0.0.1 port={} protocol=http,", stage.port);
-        println!("   edit {}/policy.yaml, and end with: pkill -f 'frostgate local'; pkill -f 'm warehouse'", stage.config().display());
+        println!(
+            "   Still running. Connect a driver with account=demo host=127.0.0.1 port={} protocol=http,",
+            stage.port
+        );
+        println!(
+            "   edit {}/policy.yaml, and end with: pkill -f 'frostgate local'; pkill -f 'm warehouse'",
+            stage.config().display()
+        );
     } else {
-        println!("   Recordings and logs are in {}. With --keep everything stays up.", stage.folder.display());
+        println!(
+            "   Recordings and logs are in {}. With --keep everything stays up.",
+            stage.folder.display()
+        );
     }
 }
 
@@ -229,7 +297,9 @@ fn log(folder: &Path, name: &str) -> Result<fs::File> {
 
 /// What is missing while nobody listens.
 fn closed(port: u16) -> Option<String> {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err().then(|| format!("port {port} does not answer"))
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .is_err()
+        .then(|| format!("port {port} does not answer"))
 }
 
 fn free_ports<const N: usize>() -> Result<[u16; N]> {

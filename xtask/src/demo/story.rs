@@ -41,7 +41,8 @@ impl Beside {
     /// Starts it.
     pub(crate) fn start(command: &mut Command, keep: bool) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("start {program}"))?;
+        let child =
+            command.stdin(Stdio::null()).spawn().with_context(|| format!("start {program}"))?;
         Ok(Self { child, keep })
     }
 

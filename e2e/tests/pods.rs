@@ -1,0 +1,12 @@
+//! One test per promise, in real pods.
+
+#[path = "pods/approvals.rs"]
+mod approvals;
+#[path = "pods/attacks.rs"]
+mod attacks;
+#[path = "pods/evidence.rs"]
+mod evidence;
+#[path = "pods/injection.rs"]
+mod injection;
+#[path = "pods/statements.rs"]
+mod statements;

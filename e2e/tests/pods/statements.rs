@@ -1,0 +1,269 @@
+//! What an unmodified driver can do, and what it sees.
+
+use std::time::{Duration, Instant};
+
+use e2e::account;
+use e2e::agent::Driver;
+use e2e::kubectl::{apply, kubectl};
+use e2e::world::World;
+use serde_json::{Value, json};
+
+fn cells(reply: &Value, column: usize) -> Vec<Option<String>> {
+    assert_eq!(reply["ok"], true, "{reply}");
+    let rows = reply["rows"].as_array().unwrap();
+    rows.iter().map(|row| row[column].as_str().map(str::to_owned)).collect()
+}
+
+/// Reads all orders in chunks and compares them with what was seeded.
+fn reads_a_hundred_thousand_rows(world: &World, driver: Driver) {
+    let agent = world.agent(driver);
+    let task = json!({"sql": "SELECT id, quantity, product FROM orders ORDER BY id", "mode": "count"});
+    let reply = agent.run(driver, &task);
+    assert_eq!(reply["count"], 100_000, "{reply}");
+    // Row n of the seed, in the digest's form.
+    let mut lines = String::new();
+    for n in 0..100_000_u64 {
+        lines.push_str(&format!("{}|{}|product-{}\n", n + 1, n % 12 + 1, n % 97));
+    }
+    assert_eq!(reply["digest"], recording::Digest::of(lines.as_bytes()).to_string(), "{reply}");
+}
+
+#[test]
+fn the_python_driver_of_today_reads_a_hundred_thousand_rows() {
+    reads_a_hundred_thousand_rows(&World::new("rows-py5"), Driver::Python5);
+}
+
+#[test]
+fn the_python_driver_of_yesterday_reads_a_hundred_thousand_rows() {
+    reads_a_hundred_thousand_rows(&World::new("rows-py4"), Driver::Python4);
+}
+
+#[test]
+fn the_node_driver_reads_a_hundred_thousand_rows() {
+    reads_a_hundred_thousand_rows(&World::new("rows-node"), Driver::Node);
+}
+
+#[test]
+fn the_jdbc_driver_reads_a_hundred_thousand_rows() {
+    reads_a_hundred_thousand_rows(&World::new("rows-jdbc"), Driver::Jdbc);
+}
+
+#[test]
+fn the_command_line_client_runs_unmodified() {
+    let world = World::new("snow");
+    let agent = world.agent(Driver::Python5);
+    let line = "SNOWFLAKE_ACCOUNT=demo SNOWFLAKE_USER=agent SNOWFLAKE_PASSWORD=placeholder \
+                /opt/snow/bin/snow sql -x --format json -q 'SELECT count(*) AS n FROM customers' 2>&1";
+    let answer = agent.shell(line);
+    assert!(answer.ok && answer.out.contains('8'), "{}{}", answer.out, answer.err);
+}
+
+#[test]
+fn a_masked_column_never_shows_a_raw_value() {
+    let world = World::new("masks");
+    let agent = world.agent(Driver::Python5);
+    let statements = [
+        "SELECT ssn FROM customers",
+        "SELECT ssn AS harmless FROM customers",
+        "WITH c AS (SELECT ssn AS x FROM customers) SELECT x FROM c",
+        "SELECT a.ssn FROM customers a JOIN customers b ON a.id = b.id",
+        "SELECT ssn FROM customers UNION ALL SELECT name FROM customers",
+        "SELECT upper(substr(ssn, 1, 3)) FROM customers",
+        "SELECT * FROM customers",
+        "SELECT max(ssn) FROM customers",
+        "SELECT (SELECT min(ssn) FROM customers) AS s",
+    ];
+    for sql in statements {
+        for format in ["ARROW", "JSON"] {
+            let connect = json!({"session_parameters": {"PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": format}});
+            let reply = agent.run(Driver::Python4, &json!({"sql": sql, "connect": connect}));
+            assert_eq!(reply["ok"], true, "{sql}: {reply}");
+            for raw in ["123-45", "234-56", "345-67", "456-78", "\"123\""] {
+                assert!(!reply.to_string().contains(raw), "{sql} in {format}: {reply}");
+            }
+        }
+    }
+    let reply = agent.sql("SELECT ssn FROM customers WHERE id = 1");
+    assert!(cells(&reply, 0)[0].as_deref().is_some_and(|ssn| ssn.ends_with("6789")), "{reply}");
+}
+
+#[test]
+fn a_masked_column_stays_masked_in_chunks() {
+    let world = World::new("mask-chunks");
+    let agent = world.agent(Driver::Python5);
+    let before = account::chunk_fetches().len();
+    let plain = agent.run(Driver::Python5, &json!({"sql": "SELECT id, card_number FROM orders", "mode": "query"}));
+    let rows = plain["rows"].as_array().unwrap_or_else(|| panic!("{plain}"));
+    assert_eq!(rows.len(), 100_000);
+    assert!(rows.iter().all(|row| !row[1].as_str().unwrap_or_default().contains("4000-")));
+    assert!(account::chunk_fetches().len() > before, "the result came in chunks");
+}
+
+#[test]
+fn a_drop_is_one_clean_error_and_the_account_never_sees_it() {
+    let world = World::new("drop");
+    let agent = world.agent(Driver::Python5);
+    let reply = agent.sql("DROP TABLE customers /* e2e drop */");
+    assert_eq!(reply["ok"], false, "{reply}");
+    assert_eq!(reply["errno"], 3001, "{reply}");
+    assert_eq!(reply["sqlstate"], "42501", "{reply}");
+    let message = reply["message"].as_str().unwrap();
+    assert!(message.contains("FG-2002") && message.contains("e2e-drop/support-agents"), "{message}");
+    assert_eq!(account::statements("e2e drop"), [] as [Value; 0]);
+
+    let reply = agent.sql("SELECT * FROM events");
+    let message = reply["message"].as_str().unwrap_or_default();
+    for part in ["FG-2003", "events are closed to agents", "Hint: ask the data team for an aggregate", "statement "] {
+        assert!(message.contains(part), "{part}: {reply}");
+    }
+}
+
+#[test]
+fn a_policy_change_reaches_a_living_session_within_five_seconds() {
+    let world = World::new("change");
+    let agent = world.agent(Driver::Python5);
+    // One session that asks every half second; the first refusal ends it.
+    let script = "import snowflake.connector as s, time\n\
+                  c = s.connect(account='demo', user='agent', password='placeholder')\n\
+                  print('up', flush=True)\n\
+                  for _ in range(120):\n\
+                  \x20   try: c.cursor().execute('SELECT count(*) FROM orders')\n\
+                  \x20   except s.errors.Error as e: print(time.time(), e.msg, flush=True); break\n\
+                  \x20   time.sleep(0.25)\n";
+    let mut child = std::process::Command::new("kubectl")
+        .args(["exec", "-n", &agent.namespace, &agent.pod, "-c", "agent", "--", "/opt/connector5/bin/python", "-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert_eq!(line, "up\n");
+    std::thread::sleep(Duration::from_secs(2));
+    let deny = r#"[{"op":"add","path":"/spec/objects/-","value":{"effect":"Deny","tables":["DEMO.PUBLIC.ORDERS"],"message":"closed just now"}}]"#;
+    let changed = std::time::SystemTime::now();
+    let answer = world.kubectl(&["patch", "accesspolicy", "support-agents", "--type=json", "-p", deny]);
+    assert!(answer.ok, "{}", answer.err);
+    line.clear();
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    child.wait().unwrap();
+    let (time, message) = line.split_once(' ').unwrap();
+    assert!(message.contains("closed just now"), "{line}");
+    let changed = changed.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!(time.parse::<f64>().unwrap() - changed < 5.0, "{line}");
+}
+
+#[test]
+fn a_login_without_a_policy_is_refused_with_the_reason() {
+    let world = World::bare("no-policy");
+    let agent = world.agent(Driver::Python5);
+    let start = Instant::now();
+    let reply = agent.sql("SELECT 1");
+    assert!(reply["message"].as_str().unwrap_or_default().contains("FG-1003"), "{reply}");
+    assert!(start.elapsed() < Duration::from_secs(30), "no retry storm");
+}
+
+#[test]
+fn refusals_are_clear_and_come_at_once() {
+    let world = World::new("refusals");
+    let agent = world.agent(Driver::Python5);
+    for (sql, code) in [
+        ("SELECT * FROM", "FG-2001"),
+        ("SELECT 1; SELECT 2", "000008"),
+        ("GRANT ROLE steward TO USER x", "FG-2002"),
+        ("PUT file:///etc/passwd @~", "FG-"),
+        ("SELECT * FROM nowhere_at_all", "FG-2012"),
+        ("USE ROLE accountadmin", "FG-2008"),
+    ] {
+        let start = Instant::now();
+        let reply = agent.sql(sql);
+        assert_eq!(reply["ok"], false, "{sql}: {reply}");
+        let text = reply.to_string();
+        assert!(text.contains(code) || text.contains("statement count"), "{sql}: {reply}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{sql}");
+    }
+}
+
+#[test]
+fn humans_get_their_own_roles_in_the_same_pod_and_a_bad_token_is_refused() {
+    let world = World::new("humans");
+    let agent = world.agent(Driver::Python5);
+    let role = |token: &str| {
+        let connect = json!({"authenticator": "oauth", "token": token, "user": "agent"});
+        agent.run(Driver::Python5, &json!({"sql": "SELECT current_role()", "connect": connect}))
+    };
+    let token = |user: &str, client: &str| {
+        let answer = kubectl(&["exec", "-n", "idp", "deployment/idp", "--", "node", "token.mjs", user, client]);
+        assert!(answer.ok, "{}", answer.err);
+        answer.out.trim().to_owned()
+    };
+    let alice = token("alice", "agent");
+    assert_eq!(cells(&role(&alice), 0), [Some("ANALYST".to_owned())]);
+    assert_eq!(cells(&role(&token("carol", "agent")), 0), [Some("STEWARD".to_owned())]);
+
+    let (signed, signature) = alice.rsplit_once('.').unwrap();
+    let forged = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    let old = token("alice", "agent-brief");
+    // Its second is over, and the leeway for clocks as well.
+    std::thread::sleep(Duration::from_secs(63));
+    for (bad, why) in [(forged.as_str(), "signature"), (old.as_str(), "expired"), ("no token at all", "")] {
+        let reply = role(bad);
+        let message = reply["message"].as_str().unwrap_or_default();
+        assert!(message.contains("FG-1001") && message.contains(why), "{why}: {reply}");
+    }
+}
+
+#[test]
+fn without_the_operator_sessions_go_on_until_the_lease_ends_and_then_refuse() {
+    // A connection of its own with a short lease: the others must not notice.
+    let world = World::new("lease");
+    let connection = kubectl(&["get", "snowflakeconnection", "-n", "agents", "demo", "-o", "json"]).out;
+    let mut connection: Value = serde_json::from_str(&connection).unwrap();
+    let lease = connection["spec"]["policyLease"].as_str().unwrap_or_default().to_owned();
+    connection["spec"]["policyLease"] = json!("15s");
+    connection["metadata"] = json!({"name": "demo", "namespace": "agents"});
+    assert!(apply(&connection.to_string()).ok);
+    let agent = world.agent(Driver::Python5);
+    let script = "import snowflake.connector as s, time\n\
+                  c = s.connect(account='demo', user='agent', password='placeholder')\n\
+                  for _ in range(200):\n\
+                  \x20   try: c.cursor().execute('SELECT count(*) FROM orders'); print('ok', flush=True)\n\
+                  \x20   except s.errors.Error as e: print(e.msg, flush=True)\n\
+                  \x20   time.sleep(1)\n";
+    let mut child = std::process::Command::new("kubectl")
+        .args(["exec", "-n", &agent.namespace, &agent.pod, "-c", "agent", "--", "/opt/connector5/bin/python", "-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let mut wait_for = |part: &str| {
+        let seen: Vec<String> = out.by_ref().map_while(Result::ok).take(100).take_while(|line| !line.contains(part)).collect();
+        assert!(seen.len() < 100, "{part} never came: {:?}", seen.last());
+        seen
+    };
+    wait_for("ok");
+    let scale = |to: &str| kubectl(&["scale", "-n", "frostgate-system", "deployment/frostgate-operator", to]);
+    assert!(scale("--replicas=0").ok);
+    let lived = wait_for("FG-2009");
+    assert!(lived.iter().filter(|line| *line == "ok").count() >= 5, "the session went on for a while: {lived:?}");
+    assert!(scale("--replicas=1").ok);
+    wait_for("ok");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    connection["spec"]["policyLease"] = json!(lease);
+    assert!(apply(&connection.to_string()).ok);
+}
+
+#[test]
+fn a_real_prometheus_finds_operator_and_sidecar() {
+    let world = World::new("metrics");
+    let agent = world.agent(Driver::Python5);
+    assert_eq!(agent.sql("SELECT 1")["ok"], true);
+    let ip = kubectl(&["get", "pod", "-n", &agent.namespace, &agent.pod, "-o", "jsonpath={.status.podIP}"]).out;
+    let page = ureq::get(format!("http://{ip}:15990/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(page.contains("frostgate_proxy_statements_total") && page.ends_with("# EOF\n"), "{page}");
+    let words = ["get", "pods", "-n", "frostgate-system", "-l", "app.kubernetes.io/component=operator", "-o", "jsonpath={.items[0].status.podIP}"];
+    let ip = kubectl(&words).out;
+    let page = ureq::get(format!("http://{ip}:8080/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(page.contains("frostgate_leader") && page.ends_with("# EOF\n"), "{page}");
+}
