@@ -47,12 +47,12 @@ def test_drivers_that_know_no_arrow_get_json(warehouse):
     for application, form in (("JavaScript", "json"), ("PythonConnector", "arrow"), ("JDBC", "arrow"), ("Go", "arrow"),
                               ("unknown", "json")):
         client = warehouse.client(CLIENT_APP_ID=application)
-        assert client.query("select id from customers")["data"]["queryResultFormat"] == form
-        assert client.query("show parameters")["data"]["queryResultFormat"] == "json"
+        assert client.run("select id from customers")["data"]["queryResultFormat"] == form
+        assert client.run("show parameters")["data"]["queryResultFormat"] == "json"
 
 
 def chunked(warehouse, **more):
-    return warehouse.client(**more).query("select id, name from orders o join customers c using (id) "
+    return warehouse.client(**more).run("select id, name from orders o join customers c using (id) "
                                           "union all select id, product from orders order by 1")["data"]
 
 
@@ -68,7 +68,7 @@ def test_json_chunks_are_rows_without_brackets(warehouse):
 
 
 def test_arrow_chunks_are_streams_of_the_inline_schema(warehouse):
-    data = warehouse.client().query("select * from orders order by id")["data"]
+    data = warehouse.client().run("select * from orders order by id")["data"]
     import base64
     inline = pa.ipc.open_stream(base64.b64decode(data["rowsetBase64"])).read_all()
     chunks = [pa.ipc.open_stream(requests.get(c["url"], headers=data["chunkHeaders"], timeout=10).content).read_all()
@@ -96,7 +96,7 @@ def test_a_chunk_needs_its_url_its_headers_and_its_host(warehouse):
 
 def test_expired_chunk_urls_are_refused_and_fresh_ones_can_be_had(warehouse):
     client = warehouse.client()
-    data = client.query("select * from orders")["data"]
+    data = client.run("select * from orders")["data"]
     warehouse.admin.fault(kind="expire-chunks")
     assert "expired" in requests.get(data["chunks"][0]["url"], headers=data["chunkHeaders"], timeout=5).text
     fresh = client.get(f"/queries/{data['queryId']}/result")["data"]
@@ -113,14 +113,14 @@ def test_chunk_bytes_are_gzip(warehouse):
 
 
 def test_large_cells_are_chunked_by_their_bytes(warehouse):
-    data = warehouse.client().query("select id, repeat('x', 100000) body from customers")["data"]
+    data = warehouse.client().run("select id, repeat('x', 100000) body from customers")["data"]
     assert 0 < len(data["chunks"]) and data["total"] == 8
 
 
 def test_sessions_do_not_disturb_each_other(warehouse):
     def work(i: int) -> list:
         client = warehouse.client()
-        assert client.query(f"create or replace temporary table own_{i} as select {i} id")["success"]
+        assert client.run(f"create or replace temporary table own_{i} as select {i} id")["success"]
         return [client.rows(f"select id from own_{i}")[0][0] for _ in range(5)]
 
     with ThreadPoolExecutor(8) as pool:

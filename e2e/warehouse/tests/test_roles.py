@@ -10,6 +10,8 @@ TABLE = [
     ("ANALYST", "select count(*) from active_customers", None),
     ("ANALYST", "select * from events", 2003),
     ("ANALYST", "with e as (select * from events) select * from e", 2003),
+    ("ANALYST", "with events as (select * from events) select * from events", 2003),
+    ("ANALYST", "with orders as (select 1 id), o as (select * from orders) select * from o", None),
     ("ANALYST", "select * from customers where id in (select id from demo.public.events)", 2003),
     ("ANALYST", "select * from identifier('events')", 2003),
     ("ANALYST", "select * from table('events')", 2003),

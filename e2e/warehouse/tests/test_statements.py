@@ -63,7 +63,7 @@ READ = [
 
 @pytest.mark.parametrize(("sql", "names", "row"), READ, ids=[r[0] for r in READ])
 def test_queries_read_as_snowflake_names_and_writes_them(warehouse, sql, names, row):
-    answer = warehouse.client(CLIENT_APP_ID="JavaScript").query(sql)
+    answer = warehouse.client(CLIENT_APP_ID="JavaScript").run(sql)
     assert answer["success"], answer
     if names is not None:
         assert [c["name"] for c in answer["data"]["rowtype"]] == names and answer["data"]["rowset"][0] == row
@@ -71,7 +71,7 @@ def test_queries_read_as_snowflake_names_and_writes_them(warehouse, sql, names, 
 
 @pytest.mark.parametrize(("sql", "code", "state"), REFUSED, ids=[r[0] for r in REFUSED])
 def test_a_failing_statement_answers_200_with_the_service_code(warehouse, sql, code, state):
-    answer = warehouse.client().query(sql)
+    answer = warehouse.client().run(sql)
     assert answer["success"] is False and answer["code"] == code, answer
     assert answer["data"]["sqlState"] == state and answer["data"]["errorCode"] == code
     assert uuid.UUID(answer["data"]["queryId"])

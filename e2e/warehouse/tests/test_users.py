@@ -91,6 +91,13 @@ def test_only_the_owner_may_change_or_drop_a_user(warehouse, ephemeral, agent_ke
             assert failure(agent, sql).errno == 3001
 
 
+def test_the_broker_hands_out_only_the_roles_it_owns(broker, ephemeral):
+    name = ephemeral(Key())
+    assert failure(broker, f'GRANT ROLE ACCOUNTADMIN TO USER "{name}"').errno == 3001
+    assert failure(broker, f'GRANT ROLE FROSTGATE_BROKER TO USER "{name}"').errno == 3001
+    broker.cursor().execute(f'GRANT ROLE FROSTGATE_CATALOG TO USER "{name}"')
+
+
 def test_show_users_finds_by_pattern_and_hides_details_from_others(warehouse, broker, ephemeral, agent_key):
     name = ephemeral(Key())
     cursor = broker.cursor()

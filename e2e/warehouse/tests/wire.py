@@ -70,8 +70,12 @@ class Client:
         zipped = more.pop("zipped", False)
         return self.post(f"/queries/v1/query-request?requestId={request_id}", {"sqlText": sql} | more, zipped=zipped)
 
+    def run(self, sql: str, **more) -> dict:
+        """A statement's last answer, however long it took."""
+        return self.finish(self.query(sql, **more))
+
     def rows(self, sql: str, **more) -> list[list]:
-        answer = self.query(sql, parameters={"PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "JSON"}, **more)
+        answer = self.run(sql, parameters={"PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": "JSON"}, **more)
         assert answer["success"], answer
         return answer["data"]["rowset"]
 

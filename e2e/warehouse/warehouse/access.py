@@ -99,13 +99,20 @@ def _qualify(table: exp.Table, path: Path) -> None:
 
 
 def _is_cte(table: exp.Table) -> bool:
+    """Whether a name is that of a WITH in reach: an earlier one, or its own where it is recursive."""
     if table.args.get("db"):
         return False
-    name, scope = table.name.upper(), table.parent
+    name, below, scope = table.name.upper(), table, table.parent
     while scope is not None:
-        if any(cte.alias.upper() == name for cte in getattr(scope, "ctes", None) or []):
+        if isinstance(scope, exp.With):  # from within one of its parts
+            names = [cte.alias.upper() for cte in scope.expressions]
+            own = next(i for i, cte in enumerate(scope.expressions) if cte is below)
+            if name in names[: own + 1 if scope.recursive else own]:
+                return True
+        elif not isinstance(below, exp.With) and any(
+                cte.alias.upper() == name for cte in getattr(scope, "ctes", None) or []):
             return True
-        scope = scope.parent
+        below, scope = scope, scope.parent
     return False
 
 

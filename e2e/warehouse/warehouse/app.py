@@ -247,7 +247,7 @@ class Front:
         scope = dict(scope, path=re.sub(r"/{2,}", "/", scope["path"]))
         entry = {"host": host, "method": scope["method"], "path": scope["path"],
                  "query": scope["query_string"].decode("latin-1"), "status": None,
-                 "user_agent": headers.get(b"user-agent", b"").decode("latin-1")}
+                 "user_agent": headers.get(b"user-agent", b"").decode("latin-1"), "seconds": None}
         self.account.history.request(entry)
 
         async def noted(message) -> None:
@@ -255,9 +255,11 @@ class Front:
                 entry["status"] = message["status"]
             await send(message)
 
+        started = time.monotonic()
         fault = self.account.faults.take(host, scope["path"])
         if fault:
             entry["fault"] = fault.kind
             await suffer(fault, self.apps[host], scope, receive, noted)
         else:
             await self.apps[host](scope, receive, noted)
+        entry["seconds"] = round(time.monotonic() - started, 6)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 import snowflake.connector.errors as driver
+from fakesnow.dialect import parse_one
 from fakesnow.instance import FakeSnow
 from sqlglot import Expr
 
@@ -22,12 +23,17 @@ warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
+_TRANSLATIONS = 2000
+_EFFECTS = ("seed", "result_scan_sfqid", "put_stage_data", "list_stage_name")
+
+
 class Engine:
     def __init__(self) -> None:
         self._fakesnow = FakeSnow(create_database_on_connect=False, create_schema_on_connect=False)
+        self._translations: dict[tuple, str | None] = {}
 
     def connect(self) -> "Connection":
-        return Connection(self._fakesnow.connect())
+        return Connection(self._fakesnow.connect(), self._translations)
 
 
 class _NoVariables:
@@ -43,8 +49,8 @@ class _NoVariables:
 class Connection:
     """One session's connection. It is used by one thread at a time; only `interrupt` may come from another."""
 
-    def __init__(self, connection) -> None:
-        self._connection = connection
+    def __init__(self, connection, translations: dict[tuple, str | None]) -> None:
+        self._connection, self._translations = connection, translations
         self._connection.variables = _NoVariables()
         self._connection.results_cache = {}
         self._home: tuple[str, str | None] | None = None
@@ -83,6 +89,30 @@ class Connection:
             raise _translated(error)
         finally:
             self._connection.results_cache.clear()
+
+    def query(self, sql: str) -> tuple[pa.Table, list[tuple[str, str]]]:
+        """As `run`, for queries: translates a text that comes again only once, as translating takes longest."""
+        key = (sql, self._connection.database, self._connection.schema)
+        try:
+            translated = self._translations.get(key, "")
+            if translated == "":
+                if len(self._translations) >= _TRANSLATIONS:
+                    self._translations.clear()
+                translated = self._translations[key] = self._translate(sql)
+            if translated is None:
+                return self.run(sql)
+            self.duck.execute(translated)
+            table = self.duck.to_arrow_table()
+            return table, [row[:2] for row in self.duck.execute(f"DESCRIBE {translated}").fetchall()]
+        except Exception as error:
+            raise _translated(error)
+
+    def _translate(self, sql: str) -> str | None:
+        """DuckDB's text for a query; None where running it takes more than that text."""
+        cursor, expression = self._connection.cursor(), parse_one(sql)
+        cursor.check_db_and_schema(expression)
+        found = cursor._transform(expression, None)
+        return None if any(found.args.get(a) for a in _EFFECTS) else found.sql(dialect="duckdb")
 
     def describe(self, sql: str) -> list[tuple[str, str]]:
         """The columns of a query that is not run."""

@@ -180,7 +180,8 @@ def _on_engine(query: Query, sql: str) -> Answer:
         table, seen = engine.run(sql)
         return _shown(session, table, [of_duck(*c) for c in seen])
     known = origins.of_query(statement, bound)
-    table, seen = engine.run(dialect.translated(statement, bound))
+    run = engine.query if isinstance(statement, exp.Query) else engine.run
+    table, seen = run(dialect.translated(statement, bound))
     columns = origins.overlay([of_duck(*c) for c in seen], known)
     columns = [c.renamed(names.get(c.name, c.name)) for c in columns]
     return Answer(table, columns, type_id, stats=_stats(type_id, table, columns))
