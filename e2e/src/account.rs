@@ -6,7 +6,7 @@ use crate::stage;
 
 /// Statements that reached the account with this text in them.
 pub fn statements(part: &str) -> Vec<Value> {
-    list("/history").into_iter().filter(|entry| entry["sql"].as_str().is_some_and(|sql| sql.contains(part))).collect()
+    list("/history").into_iter().filter(|entry| entry["sql_text"].as_str().is_some_and(|sql| sql.contains(part))).collect()
 }
 
 /// The account's users.
