@@ -1,6 +1,17 @@
-//! Deciding: [`Policy::decide`], pure and total.
+//! Deciding: [`Policy::decide`], pure and total. Policies combine without order: Deny > Hold > Allow, and the strictest
+//! mask wins.
 
-use crate::{Code, Decision, Effect, Policy, Principal, Refusal, RoleGrant};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sql::{Access, Against, Analysis, Column, Form, Lineage, Name, Reason, Risk, Word};
+
+use crate::compile::{Approval, Denied, Entry, no_policy};
+use crate::document::{MaskMethod, PredicateUse, Privilege, RuleEffect, TruncateUnit};
+use crate::{
+    Code, ColumnMask, Decision, Demand, Effect, Lifted, Mask, Policy, Principal, Refusal, Rule,
+};
 
 /// What is put to the policy.
 #[derive(Clone, Copy, Debug)]
@@ -8,7 +19,7 @@ pub struct Request<'a> {
     /// Who asks.
     pub principal: &'a Principal,
     /// What the statement is.
-    pub analysis: &'a sql::Analysis,
+    pub analysis: &'a Analysis,
     /// The state of the session.
     pub session: &'a sql::Session,
     /// The driver only asks for the columns: what would wait for a human is described at once, errors redacted.
@@ -19,36 +30,774 @@ impl Policy {
     /// What becomes of the statement.
     #[must_use]
     pub fn decide(&self, request: &Request<'_>) -> Decision {
-        let _ = request;
+        let selected = self.selected(request.principal);
+        let analysis = request.analysis;
+        if selected.is_empty() {
+            return self.refused(no_policy());
+        }
+        if let Some(entry) = selected.iter().find(|entry| !entry.problems.is_empty()) {
+            return self.refused(invalid(entry));
+        }
+        let judge = Judge { selected: &selected, principal: request.principal, analysis };
+        let mut decision = Decision {
+            effect: Effect::Allow,
+            demands: Vec::new(),
+            refusal: None,
+            masks: judge.column_masks(),
+            columns: columns(analysis),
+            redact_errors: judge.is_protected(),
+            digest_only: false,
+            lifted: None,
+            policy_hash: self.hash.clone(),
+        };
+        if let Some(refusal) = judge.pinned() {
+            decision.effect = Effect::Deny;
+            decision.refusal = Some(refusal);
+            return decision;
+        }
+        if let Some(Finding { refusal, lifted }) = judge.refusal() {
+            if !lifted {
+                decision.effect = Effect::Deny;
+                decision.refusal = Some(refusal);
+                return decision;
+            }
+            let is_unknown = analysis.problem.is_some()
+                || matches!(analysis.lineage, Lineage::Unknown(_))
+                || analysis.tables.iter().any(|table| judge.hides(table));
+            decision.digest_only = is_unknown && judge.has_masks();
+            decision.redact_errors |= decision.digest_only;
+            decision.lifted = Some(Lifted { effect: Effect::Deny, refusal });
+            return decision;
+        }
+        let (held, lifted): (Vec<_>, Vec<_>) =
+            judge.demands().into_iter().partition(|(entry, _)| !entry.is_audit());
+        let waits = |demands: &[(&Entry, Demand)]| {
+            demands.first().map(|(entry, demand)| Refusal {
+                code: Code::ApprovalNeeded,
+                rule: Some(entry.rule(&demand.rule)),
+                message: format!("{} must be approved by a human", judge.describe()),
+                hint: Some("the statement waits for the decision; do not send it again".into()),
+            })
+        };
+        if let Some(refusal) = waits(&lifted) {
+            decision.lifted = Some(Lifted { effect: Effect::Hold, refusal });
+        }
+        if let Some(refusal) = waits(&held) {
+            if request.describe_only {
+                decision.redact_errors = true;
+            } else {
+                decision.effect = Effect::Hold;
+                decision.demands = held.into_iter().map(|(_, demand)| demand).collect();
+                decision.refusal = Some(refusal);
+            }
+        }
+        decision
+    }
+
+    fn refused(&self, refusal: Refusal) -> Decision {
         Decision {
             effect: Effect::Deny,
             demands: Vec::new(),
-            refusal: Some(Refusal {
-                code: Code::NoPolicy,
-                rule: None,
-                message: "no AccessPolicy selects this session".into(),
-                hint: None,
-            }),
+            refusal: Some(refusal),
             masks: Vec::new(),
             columns: None,
             redact_errors: true,
             digest_only: false,
             lifted: None,
-            policy_hash: String::new(),
+            policy_hash: self.hash.clone(),
+        }
+    }
+}
+
+/// Why a statement is refused, and whether mode Audit lifts it.
+struct Finding {
+    refusal: Refusal,
+    lifted: bool,
+}
+
+/// One statement before the policies that select its session.
+struct Judge<'a> {
+    selected: &'a [&'a Entry],
+    principal: &'a Principal,
+    analysis: &'a Analysis,
+}
+
+/// What all mask rules together say of one column.
+struct MaskSpec<'a> {
+    method: &'a MaskMethod,
+    filterable: bool,
+    predicate_use: PredicateUse,
+    rule: Rule,
+}
+
+impl<'a> Judge<'a> {
+    // === refusals, in the order in which an agent can act on them ===
+
+    fn refusal(&self) -> Option<Finding> {
+        // The first that an enforcing policy insists on; else the first that Audit lifts.
+        let mut lifted = None;
+        let steps = [
+            Self::denied_kinds,
+            Self::unallowed_kinds,
+            Self::functions,
+            Self::not_understood,
+            Self::denied_objects,
+            Self::unallowed_objects,
+            Self::flows,
+            Self::unknown_lineage,
+            Self::uses,
+            Self::guards,
+        ];
+        for step in steps {
+            for finding in step(self) {
+                if !finding.lifted {
+                    return Some(finding);
+                }
+                lifted.get_or_insert(finding);
+            }
+        }
+        lifted
+    }
+
+    /// What every mode refuses: state that all decisions rest on, and several statements under one decision.
+    fn pinned(&self) -> Option<Refusal> {
+        let refusal = |code, message: String, hint: &str| {
+            Some(Refusal { code, rule: None, message, hint: Some(hint.to_owned()) })
+        };
+        let role = "the role comes from the AccessPolicy; open a session with another identity for another role";
+        match self.analysis.word {
+            Word::UseRole => {
+                return refusal(
+                    Code::SessionPinned,
+                    "the role of a session is pinned".into(),
+                    role,
+                );
+            }
+            Word::UseSecondaryRoles => {
+                return refusal(
+                    Code::SessionPinned,
+                    "secondary roles are off and pinned".into(),
+                    role,
+                );
+            }
+            _ => {}
+        }
+        if let Some(problem) = &self.analysis.problem {
+            match problem.reason {
+                Reason::Pinned => {
+                    return refusal(
+                        Code::SessionPinned,
+                        problem.message.clone(),
+                        "leave parameters that change the meaning of names and statements alone",
+                    );
+                }
+                Reason::Several => {
+                    return refusal(
+                        Code::SeveralStatements,
+                        "the request holds more than one statement".into(),
+                        "send one statement per request",
+                    );
+                }
+                Reason::Empty
+                | Reason::Ambiguous
+                | Reason::Limit
+                | Reason::Syntax
+                | Reason::Unsupported
+                | Reason::Name
+                | Reason::Missing
+                | Reason::Lineage => {}
+            }
+        }
+        if self.analysis.temporary && self.has_masks() {
+            return refusal(
+                Code::SessionPinned,
+                "a temporary object could take the place of a masked table".into(),
+                "create a permanent or transient object in a schema of your own",
+            );
+        }
+        None
+    }
+
+    fn denied_kinds(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for entry in self.selected {
+            for (index, denied) in entry.deny.iter().enumerate() {
+                let hit = match denied {
+                    Denied::Kind(words) => self
+                        .analysis
+                        .words
+                        .iter()
+                        .find(|word| words.matches(**word))
+                        .map(ToString::to_string),
+                    Denied::Risk(risk) => {
+                        self.analysis.risks.contains(risk).then(|| risk.to_string())
+                    }
+                };
+                if let Some(hit) = hit {
+                    findings.push(self.by(
+                        entry,
+                        format!("statements.deny[{index}]"),
+                        Code::KindNotAllowed,
+                        format!("{} is denied", self.counted_as(&hit)),
+                        None,
+                    ));
+                }
+            }
+        }
+        findings
+    }
+
+    fn unallowed_kinds(&self) -> Vec<Finding> {
+        let allowed = |word: &Word| {
+            self.selected.iter().any(|entry| entry.allow.iter().any(|words| words.matches(*word)))
+        };
+        let words = &self.analysis.words;
+        let Some(missing) = words.iter().find(|word| !allowed(word)) else {
+            return Vec::new();
+        };
+        let may: BTreeSet<String> = self
+            .selected
+            .iter()
+            .flat_map(|entry| entry.allow.iter().map(ToString::to_string))
+            .collect();
+        let may: Vec<String> = may.into_iter().collect();
+        if *missing == Word::Unknown {
+            return vec![self.default(
+                Code::NotUnderstood,
+                "the statement begins like nothing that Snowflake runs".into(),
+                "check the spelling of its first words",
+            )];
+        }
+        vec![self.default(
+            Code::KindNotAllowed,
+            format!("no policy allows {}", self.counted_as(&missing.to_string())),
+            &if may.is_empty() {
+                "no statement is allowed in this session".to_owned()
+            } else {
+                format!("allowed here: {}", may.join(", "))
+            },
+        )]
+    }
+
+    fn functions(&self) -> Vec<Finding> {
+        let allowed =
+            |name: &String| self.selected.iter().any(|entry| entry.functions.contains(name));
+        self.analysis
+            .functions
+            .iter()
+            .find(|name| !allowed(name))
+            .map(|name| {
+                self.default(
+                    Code::FunctionNotAllowed,
+                    format!("function {name} is not a pure built-in and no policy allows it"),
+                    "use built-in functions, or ask for it in functions.allow of the AccessPolicy",
+                )
+            })
+            .into_iter()
+            .collect()
+    }
+
+    fn not_understood(&self) -> Vec<Finding> {
+        let Some(problem) = &self.analysis.problem else {
+            return Vec::new();
+        };
+        let (code, message, hint) = match problem.reason {
+            Reason::Missing => (
+                Code::UnknownObject,
+                problem.message.clone(),
+                "check the name, and the current database and schema of the session",
+            ),
+            Reason::Lineage => (
+                Code::LineageUnknown,
+                problem.message.clone(),
+                "rewrite the query so that each output column names where it comes from",
+            ),
+            Reason::Limit => {
+                (Code::NotUnderstood, problem.message.clone(), "write a smaller statement")
+            }
+            Reason::Name => {
+                (Code::NotUnderstood, problem.message.clone(), "check the names in the statement")
+            }
+            Reason::Empty
+            | Reason::Ambiguous
+            | Reason::Syntax
+            | Reason::Unsupported
+            | Reason::Several
+            | Reason::Pinned => (
+                Code::NotUnderstood,
+                format!("the statement is not understood: {}", problem.message),
+                "write it in plain standard form, one statement per request",
+            ),
+        };
+        vec![self.default(code, message, hint)]
+    }
+
+    fn denied_objects(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for touch in &self.analysis.objects {
+            let privilege = privilege(touch.access);
+            for entry in self.selected {
+                for (index, rule) in entry.objects.iter().enumerate() {
+                    if rule.effect == RuleEffect::Deny && rule.matches(&touch.name, privilege) {
+                        let message = rule.message.clone().unwrap_or_else(|| {
+                            format!("{} {} is denied", verb(touch.access), touch.name)
+                        });
+                        findings.push(self.by(
+                            entry,
+                            format!("objects[{index}]"),
+                            Code::ObjectDenied,
+                            message,
+                            rule.hint.clone(),
+                        ));
+                    }
+                }
+            }
+        }
+        findings
+    }
+
+    fn unallowed_objects(&self) -> Vec<Finding> {
+        let allowed = |name: &Name, privilege| {
+            self.selected.iter().any(|entry| {
+                entry
+                    .objects
+                    .iter()
+                    .any(|rule| rule.effect == RuleEffect::Allow && rule.matches(name, privilege))
+            })
+        };
+        self.analysis
+            .objects
+            .iter()
+            // What is behind a view is allowed with the view; denials and masks hold there too.
+            .filter(|touch| !touch.metadata && touch.through.is_none())
+            .find(|touch| !allowed(&touch.name, privilege(touch.access)))
+            .map(|touch| {
+                self.default(
+                    Code::ObjectDenied,
+                    format!("no policy allows {} {}", verb(touch.access), touch.name),
+                    "use objects that an AccessPolicy allows, or ask for this one in objects[]",
+                )
+            })
+            .into_iter()
+            .collect()
+    }
+
+    fn flows(&self) -> Vec<Finding> {
+        for flow in &self.analysis.flows {
+            for column in &flow.columns {
+                if let Some(spec) = self.mask_of(column) {
+                    return vec![self.masked(
+                        spec.rule,
+                        Code::MaskedFlow,
+                        format!("masked column {column} would flow into {}", flow.sink),
+                        "leave the column out",
+                    )];
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn unknown_lineage(&self) -> Vec<Finding> {
+        if self.analysis.form != Form::Ordinary || self.analysis.problem.is_some() {
+            return Vec::new();
+        }
+        if let Some(table) = self.analysis.tables.iter().find(|table| self.hides(table)) {
+            return vec![self.default(
+                Code::LineageUnknown,
+                format!(
+                    "the text of view {} cannot be read, and masked columns could be behind it",
+                    table.name
+                ),
+                "query the tables behind it, or ask for a mask rule over its columns",
+            )];
+        }
+        match &self.analysis.lineage {
+            Lineage::Unknown(why) if self.is_protected() => vec![self.default(
+                Code::LineageUnknown,
+                format!("the source of its columns cannot be told: {why}"),
+                "name the columns that you need",
+            )],
+            Lineage::Unknown(_) | Lineage::Metadata | Lineage::Columns(_) => Vec::new(),
         }
     }
 
-    /// The role and warehouse of a session of this principal.
-    ///
-    /// # Errors
-    /// When no policy selects the principal, or the mappings disagree or leave the ceiling.
-    pub fn role(&self, principal: &Principal) -> Result<RoleGrant, Refusal> {
-        let _ = principal;
-        Err(Refusal {
-            code: Code::NoRole,
-            rule: None,
-            message: "no policy maps this session to a role".into(),
-            hint: None,
+    /// Masked columns that steer, where no approval rule takes them or the mask rule forbids it.
+    fn uses(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (column, spec, place) in self.steering() {
+            if spec.predicate_use != PredicateUse::Deny && self.takes_masked_use() {
+                continue;
+            }
+            let hint = if spec.predicate_use == PredicateUse::Deny {
+                "select without it and filter or sort on other columns"
+            } else {
+                "filter or sort on other columns, or ask for an approval rule with the risk MaskedUse"
+            };
+            findings.push(self.masked(
+                spec.rule,
+                Code::MaskedUse,
+                format!("masked column {column} steers {}", place_name(place)),
+                hint,
+            ));
+        }
+        findings
+    }
+
+    fn guards(&self) -> Vec<Finding> {
+        let unbounded = [Risk::DeleteWithoutWhere, Risk::UpdateWithoutWhere]
+            .iter()
+            .any(|risk| self.analysis.risks.contains(risk));
+        if !unbounded || !self.demands().is_empty() {
+            return Vec::new();
+        }
+        self.selected
+            .iter()
+            .filter(|entry| {
+                entry
+                    .require_where_on
+                    .iter()
+                    .any(|words| self.analysis.words.iter().any(|word| words.matches(*word)))
+            })
+            .map(|entry| {
+                self.by(
+                    entry,
+                    "guards.requireWhereOn".into(),
+                    Code::KindNotAllowed,
+                    format!(
+                        "{} without an effective WHERE would change every row",
+                        self.analysis.word
+                    ),
+                    Some("add a WHERE that names the rows".into()),
+                )
+            })
+            .collect()
+    }
+
+    // === approvals ===
+
+    /// Whether one of the rules that hold the statement speaks of masked columns that steer.
+    fn takes_masked_use(&self) -> bool {
+        self.holding().iter().any(|(_, approval)| {
+            approval.risks.is_empty() || approval.risks.contains(&Risk::MaskedUse)
         })
+    }
+
+    /// What the approval rules that hold the statement demand.
+    fn demands(&self) -> Vec<(&'a Entry, Demand)> {
+        let demand = |(entry, approval): (&'a Entry, &'a Approval)| {
+            let rule = &approval.rule;
+            let demand = Demand {
+                policy: entry.document.name.clone(),
+                generation: entry.document.generation,
+                rule: rule.name.clone(),
+                approvers: rule.approvers.clone(),
+                pending_ttl_seconds: rule.pending_ttl_seconds,
+                grant_ttl_seconds: rule.grant_ttl_seconds,
+            };
+            (entry, demand)
+        };
+        self.holding().into_iter().map(demand).collect()
+    }
+
+    /// The approval rules that hold the statement.
+    fn holding(&self) -> Vec<(&'a Entry, &'a Approval)> {
+        let mut risks = self.analysis.risks.clone();
+        if !self.steering().is_empty() {
+            risks.insert(Risk::MaskedUse);
+        }
+        let mut holding = Vec::new();
+        for entry in self.selected {
+            for approval in &entry.approvals {
+                let Approval { statements, risks: wanted, tables, rule: _ } = approval;
+                let words = &self.analysis.words;
+                let holds = (statements.is_empty()
+                    || words.iter().any(|word| statements.iter().any(|any| any.matches(*word))))
+                    && (wanted.is_empty() || wanted.iter().any(|risk| risks.contains(risk)))
+                    && (tables.is_empty()
+                        || self.analysis.objects.iter().any(|touch| {
+                            tables.iter().any(|pattern| pattern.matches(&touch.name))
+                        }));
+                if holds {
+                    holding.push((*entry, approval));
+                }
+            }
+        }
+        holding
+    }
+
+    // === masks ===
+
+    /// What the mask rules say of a column: the strictest of each.
+    fn mask_of(&self, column: &Column) -> Option<MaskSpec<'a>> {
+        let mut found: Option<MaskSpec<'a>> = None;
+        for entry in self.selected {
+            for (index, mask) in entry.masks.iter().enumerate() {
+                if !mask.holds_for(self.principal)
+                    || !mask.columns.iter().any(|pattern| pattern.matches_column(column))
+                {
+                    continue;
+                }
+                let rule = entry.rule(format!("masking[{index}]"));
+                let method = &mask.rule.method;
+                found = Some(match found {
+                    None => MaskSpec {
+                        method,
+                        filterable: mask.rule.filterable,
+                        predicate_use: mask.rule.predicate_use,
+                        rule,
+                    },
+                    Some(other) => {
+                        let stricter = strictness(method) > strictness(other.method);
+                        MaskSpec {
+                            method: if stricter { method } else { other.method },
+                            filterable: other.filterable && mask.rule.filterable,
+                            predicate_use: other.predicate_use.max(mask.rule.predicate_use),
+                            rule: if stricter { rule } else { other.rule },
+                        }
+                    }
+                });
+            }
+        }
+        found
+    }
+
+    /// Masked columns that steer the statement in a way that no rule lifts.
+    fn steering(&self) -> Vec<(&'a Column, MaskSpec<'a>, sql::Place)> {
+        let mut steering = Vec::new();
+        for used in &self.analysis.uses {
+            for column in &used.columns {
+                let Some(spec) = self.mask_of(column) else { continue };
+                let is_test = matches!(
+                    used.place,
+                    sql::Place::Where
+                        | sql::Place::Join
+                        | sql::Place::Having
+                        | sql::Place::Qualify
+                        | sql::Place::Write
+                );
+                let harmless = match &used.against {
+                    Against::Column(other) => self.mask_of(other).is_some(),
+                    Against::Constant { equality } => {
+                        is_test
+                            && (spec.filterable
+                                || (*equality && spec.predicate_use == PredicateUse::AllowEquality))
+                    }
+                    Against::Expression => false,
+                };
+                if !harmless {
+                    steering.push((column, spec, used.place));
+                }
+            }
+        }
+        steering
+    }
+
+    /// Whether any mask rule holds for the principal.
+    fn has_masks(&self) -> bool {
+        self.selected
+            .iter()
+            .any(|entry| entry.masks.iter().any(|mask| mask.holds_for(self.principal)))
+    }
+
+    /// Whether the statement reads an object with a masked column, or could without our knowing.
+    fn is_protected(&self) -> bool {
+        if self.analysis.problem.is_some() {
+            return self.has_masks();
+        }
+        self.analysis.tables.iter().any(|table| {
+            table.columns.iter().any(|column| {
+                self.mask_of(&Column {
+                    object: Arc::new(table.name.clone()),
+                    name: column.name.as_str().into(),
+                })
+                .is_some()
+            })
+        })
+    }
+
+    /// Whether masked columns could hide behind an object whose text nobody can read.
+    fn hides(&self, table: &sql::Object) -> bool {
+        let declared = |column: &sql::CatalogColumn| {
+            self.selected.iter().any(|entry| {
+                entry.masks.iter().any(|mask| {
+                    mask.columns
+                        .iter()
+                        .any(|pattern| pattern.matches_named(&table.name, &column.name))
+                })
+            })
+        };
+        table.definition == sql::Definition::Opaque
+            && self.has_masks()
+            && !table.columns.iter().any(declared)
+    }
+
+    /// The output columns to mask.
+    fn column_masks(&self) -> Vec<ColumnMask> {
+        let Lineage::Columns(outputs) = &self.analysis.lineage else {
+            return Vec::new();
+        };
+        let mut masks = Vec::new();
+        for (position, output) in outputs.iter().enumerate() {
+            let specs: Vec<(&Column, MaskSpec<'_>)> = output
+                .sources
+                .iter()
+                .filter_map(|column| self.mask_of(column).map(|spec| (column, spec)))
+                .collect();
+            let Some((column, spec)) = specs.first() else { continue };
+            let derived = !output.plain || output.sources.len() > 1;
+            let method = if derived { MaskMethod::Full } else { spec.method.clone() };
+            let domain = match &method {
+                MaskMethod::Hash { domain: Some(domain) } => domain.clone(),
+                _ => column.to_string(),
+            };
+            masks.push(ColumnMask {
+                position,
+                name: output.name.clone(),
+                mask: Mask { method, domain, derived },
+                sources: specs.iter().map(|(column, _)| column.to_string()).collect(),
+            });
+        }
+        masks
+    }
+
+    // === words ===
+
+    /// A refusal by a rule.
+    fn by(
+        &self,
+        entry: &Entry,
+        rule: String,
+        code: Code,
+        message: String,
+        hint: Option<String>,
+    ) -> Finding {
+        Finding {
+            refusal: Refusal { code, rule: Some(entry.rule(rule)), message, hint },
+            lifted: entry.is_audit(),
+        }
+    }
+
+    /// A refusal because nothing allows it: lifted only where every policy is in Audit.
+    fn default(&self, code: Code, message: String, hint: &str) -> Finding {
+        Finding {
+            refusal: Refusal { code, rule: None, message, hint: Some(hint.to_owned()) },
+            lifted: self.selected.iter().all(|entry| entry.is_audit()),
+        }
+    }
+
+    /// A refusal by a mask rule.
+    fn masked(&self, rule: Rule, code: Code, message: String, hint: &str) -> Finding {
+        let lifted = self.selected.iter().all(|entry| entry.is_audit());
+        Finding {
+            refusal: Refusal { code, rule: Some(rule), message, hint: Some(hint.to_owned()) },
+            lifted,
+        }
+    }
+
+    /// The kind of the statement, and what it counts as where that is another one.
+    fn counted_as(&self, word: &str) -> String {
+        let own = self.analysis.word.to_string();
+        if own == word { own } else { format!("{own} (which counts as {word})") }
+    }
+
+    /// The statement in a few words, for those who wait.
+    fn describe(&self) -> String {
+        let written: Vec<String> = self
+            .analysis
+            .objects
+            .iter()
+            .filter(|touch| touch.access != Access::Read)
+            .map(|touch| touch.name.to_string())
+            .collect();
+        if written.is_empty() {
+            format!("this {}", self.analysis.word)
+        } else {
+            format!("{} on {}", self.analysis.word, written.join(", "))
+        }
+    }
+}
+
+fn invalid(entry: &Entry) -> Refusal {
+    let first = &entry.problems[0];
+    Refusal {
+        code: Code::PolicyInvalid,
+        rule: Some(entry.rule(first.path.clone())),
+        message: format!("the policy is not valid: {}", first.message),
+        hint: Some("its owner sees every error in the status of the AccessPolicy".into()),
+    }
+}
+
+fn columns(analysis: &Analysis) -> Option<Vec<Option<String>>> {
+    match &analysis.lineage {
+        Lineage::Columns(outputs) => {
+            Some(outputs.iter().map(|output| output.name.clone()).collect())
+        }
+        Lineage::Metadata | Lineage::Unknown(_) => None,
+    }
+}
+
+fn privilege(access: Access) -> Privilege {
+    match access {
+        Access::Read => Privilege::Read,
+        Access::Write => Privilege::Write,
+        Access::Create => Privilege::Create,
+        Access::Alter => Privilege::Alter,
+        Access::Drop => Privilege::Drop,
+    }
+}
+
+fn verb(access: Access) -> &'static str {
+    match access {
+        Access::Read => "reading",
+        Access::Write => "writing",
+        Access::Create => "creating",
+        Access::Alter => "altering",
+        Access::Drop => "dropping or replacing",
+    }
+}
+
+fn place_name(place: sql::Place) -> &'static str {
+    match place {
+        sql::Place::Where => "WHERE",
+        sql::Place::Join => "a join",
+        sql::Place::Having => "HAVING",
+        sql::Place::Qualify => "QUALIFY",
+        sql::Place::Order => "the order of rows",
+        sql::Place::Group => "GROUP BY through an expression",
+        sql::Place::Distinct => "DISTINCT through an expression",
+        sql::Place::Set => "a set operation",
+        sql::Place::Limit => "the number of rows",
+        sql::Place::Error => "whether the statement fails",
+        sql::Place::TableFunction => "the rows of a table function",
+        sql::Place::Pivot => "PIVOT",
+        sql::Place::Match => "which rows belong together",
+        sql::Place::Window => "a window",
+        sql::Place::Write => "which rows are written",
+    }
+}
+
+/// How much a method hides; of two the stricter wins.
+fn strictness(method: &MaskMethod) -> (u8, Reverse<u64>, Reverse<Option<&str>>) {
+    let nothing = Reverse(None);
+    match method {
+        MaskMethod::Null => (7, Reverse(0), nothing),
+        MaskMethod::Full => (6, Reverse(0), nothing),
+        // Any order will do for two domains, as long as it is one.
+        MaskMethod::Hash { domain } => (5, Reverse(0), Reverse(domain.as_deref())),
+        MaskMethod::Partial { keep_first, keep_last } => {
+            (4, Reverse(u64::from(*keep_first) + u64::from(*keep_last)), nothing)
+        }
+        MaskMethod::Email => (3, Reverse(0), nothing),
+        MaskMethod::Truncate { unit } => {
+            let detail = match unit {
+                TruncateUnit::Decade => 0,
+                TruncateUnit::Year => 1,
+                TruncateUnit::Month => 2,
+                TruncateUnit::Day => 3,
+            };
+            (2, Reverse(detail), nothing)
+        }
+        MaskMethod::Bucket { width } => (1, Reverse(u64::MAX - width), nothing),
     }
 }

@@ -6,7 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::document::MaskMethod;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::document::{MaskMethod, TruncateUnit};
 
 /// How the cells of one output column are masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,8 +146,65 @@ impl Mask {
     /// fixed value of the kind or NULL, never the value itself.
     #[must_use]
     pub fn apply<'a>(&self, key: &MaskKey, kind: Kind, value: Value<'a>) -> Value<'a> {
-        let _ = (key, kind, value);
-        Value::Null
+        if self.derived {
+            return self.constant(kind);
+        }
+        if value == Value::Null {
+            return Value::Null;
+        }
+        match &self.method {
+            MaskMethod::Null | MaskMethod::Full => self.constant(kind),
+            MaskMethod::Partial { keep_first, keep_last } => match value {
+                Value::Text(text) if kind == Kind::Text => {
+                    Value::Text(partial(&text, *keep_first, *keep_last).into())
+                }
+                // The ends of a date are its year: what is kept is the coarse part.
+                Value::Days(_) | Value::Timestamp { .. } => {
+                    truncate(kind, value, TruncateUnit::Year)
+                }
+                _ => self.constant(kind),
+            },
+            MaskMethod::Hash { domain: _ } => self.hash(key, kind, value),
+            MaskMethod::Email => match value {
+                Value::Text(text) if kind == Kind::Text => Value::Text(email(&text).into()),
+                _ => self.constant(kind),
+            },
+            MaskMethod::Truncate { unit } => match value {
+                Value::Days(_) | Value::Timestamp { .. } => truncate(kind, value, *unit),
+                _ => self.constant(kind),
+            },
+            MaskMethod::Bucket { width } => match (kind, value) {
+                (Kind::Fixed { scale, .. }, Value::Integer(value)) => {
+                    let width = 10_i128
+                        .checked_pow(u32::from(scale))
+                        .and_then(|unit| unit.checked_mul(i128::from(*width)));
+                    match width {
+                        Some(width) if width > 0 => {
+                            // Rounded down towards minus infinity; the lowest bucket may not fit its type.
+                            value
+                                .checked_sub(value.rem_euclid(width))
+                                .map_or(Value::Integer(0), Value::Integer)
+                        }
+                        _ => self.constant(kind),
+                    }
+                }
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a bucket of a float is as exact as the float"
+                )]
+                (Kind::Real, Value::Real(value)) if value.is_finite() => {
+                    let width = *width as f64;
+                    Value::Real((value / width).floor() * width)
+                }
+                _ => self.constant(kind),
+            },
+        }
+    }
+
+    /// The one value that `Null`, `Full` and every derived column show.
+    #[must_use]
+    pub fn constant<'a>(&self, kind: Kind) -> Value<'a> {
+        if self.method == MaskMethod::Null { Value::Null } else { fixed_value(kind) }
     }
 
     /// Masks one cell of a JSON row set (`None` is NULL).
@@ -155,7 +215,305 @@ impl Mask {
         kind: Kind,
         cell: Option<&'a str>,
     ) -> Option<Cow<'a, str>> {
-        let _ = (key, kind, cell);
-        None
+        let masked = match cell {
+            _ if self.derived => self.constant(kind),
+            None => return None,
+            Some(text) => match decode(kind, text) {
+                Some(value) => self.apply(key, kind, value),
+                // Not the form that the server declared: nothing of it may show.
+                None => self.constant(kind),
+            },
+        };
+        encode(kind, masked)
     }
+
+    fn hash<'a>(&self, key: &MaskKey, kind: Kind, value: Value<'a>) -> Value<'a> {
+        match (kind, value) {
+            (Kind::Text, Value::Text(text)) => match self.tag(key, text.as_bytes()) {
+                Some(tag) => Value::Text(token(&tag).into()),
+                None => self.constant(kind),
+            },
+            (Kind::Variant, Value::Text(text)) => {
+                // Equal values may be written in different ways; their canonical form is not.
+                let canonical = serde_json::from_str::<serde_json::Value>(&text)
+                    .map_or_else(|_| text.into_owned(), |value| value.to_string());
+                match self.tag(key, canonical.as_bytes()) {
+                    Some(tag) => Value::Text(format!("\"{}\"", token(&tag)).into()),
+                    None => self.constant(kind),
+                }
+            }
+            (Kind::Fixed { precision, scale }, Value::Integer(value)) => {
+                let written = format!("{value}e-{scale}");
+                let modulus = 10_i128.checked_pow(u32::from(precision));
+                match (self.tag(key, written.as_bytes()), modulus) {
+                    (Some(tag), Some(modulus)) => {
+                        Value::Integer(i128::from(first_u64(&tag) >> 1) % modulus)
+                    }
+                    _ => self.constant(kind),
+                }
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a token only has to be stable")]
+            (Kind::Real, Value::Real(value)) => match self.tag(key, &value.to_be_bytes()) {
+                Some(tag) => Value::Real((first_u64(&tag) >> 12) as f64),
+                None => self.constant(kind),
+            },
+            (Kind::Binary, Value::Binary(bytes)) => match self.tag(key, &bytes) {
+                Some(tag) => Value::Binary(tag.to_vec().into()),
+                None => self.constant(kind),
+            },
+            // Two booleans, some hundred dates: a token of them would only be another name for the value.
+            (Kind::Boolean | Kind::Date | Kind::Time { .. }, _)
+            | (Kind::Timestamp { .. } | Kind::TimestampTz { .. }, _) => Value::Null,
+            _ => self.constant(kind),
+        }
+    }
+
+    /// HMAC-SHA-256 over domain and value.
+    fn tag(&self, key: &MaskKey, value: &[u8]) -> Option<[u8; 32]> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).ok()?;
+        mac.update(b"frostgate mask v1\n");
+        mac.update(&(self.domain.len() as u64).to_be_bytes());
+        mac.update(self.domain.as_bytes());
+        mac.update(value);
+        Some(mac.finalize().into_bytes().into())
+    }
+}
+
+// === methods ===
+
+/// What `Full` shows for every value of a kind.
+fn fixed_value<'a>(kind: Kind) -> Value<'a> {
+    match kind {
+        Kind::Text => Value::Text("****".into()),
+        Kind::Fixed { .. } => Value::Integer(0),
+        Kind::Real => Value::Real(0.0),
+        Kind::Date => Value::Days(0),
+        Kind::Time { .. } => Value::Time(0),
+        Kind::Timestamp { .. } => Value::Timestamp { seconds: 0, nanoseconds: 0, offset: None },
+        Kind::TimestampTz { .. } => {
+            Value::Timestamp { seconds: 0, nanoseconds: 0, offset: Some(0) }
+        }
+        Kind::Binary => Value::Binary(Cow::Borrowed(&[])),
+        Kind::Variant => Value::Text("null".into()),
+        Kind::Object => Value::Text("{}".into()),
+        Kind::Array => Value::Text("[]".into()),
+        Kind::Boolean | Kind::Other => Value::Null,
+    }
+}
+
+/// Keeps the ends and the separators; a value that the kept ends would nearly show is hidden whole.
+fn partial(text: &str, keep_first: u32, keep_last: u32) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    let (first, last) = (keep_first as usize, keep_last as usize);
+    let kept = first.saturating_add(last);
+    if kept == 0 || characters.len() < kept.saturating_mul(2) {
+        return "****".to_owned();
+    }
+    characters
+        .iter()
+        .enumerate()
+        .map(|(index, character)| {
+            let is_kept = index < first || index >= characters.len() - last;
+            if is_kept || !character.is_alphanumeric() { *character } else { '*' }
+        })
+        .collect()
+}
+
+/// `a***@d***.tld`.
+fn email(text: &str) -> String {
+    let shown = || {
+        let (local, domain) = text.split_once('@')?;
+        let (name, tld) = domain.rsplit_once('.')?;
+        let is_plain = !domain.contains('@')
+            && !tld.is_empty()
+            && tld.len() <= 24
+            && tld.chars().all(|character| character.is_ascii_alphanumeric());
+        if !is_plain {
+            return None;
+        }
+        Some(format!("{}***@{}***.{tld}", local.chars().next()?, name.chars().next()?))
+    };
+    shown().unwrap_or_else(|| "****".to_owned())
+}
+
+const DAY_SECONDS: i64 = 86_400;
+
+fn truncate(kind: Kind, value: Value<'_>, unit: TruncateUnit) -> Value<'static> {
+    match (kind, value) {
+        (Kind::Date, Value::Days(days)) => Value::Days(truncate_days(days, unit)),
+        (
+            Kind::Timestamp { .. } | Kind::TimestampTz { .. },
+            Value::Timestamp { seconds, nanoseconds: _, offset },
+        ) => {
+            // A day begins at midnight where the value says it is.
+            let shift = i64::from(offset.unwrap_or(0)) * 60;
+            let truncated = seconds.checked_add(shift).and_then(|local| {
+                truncate_days(local.div_euclid(DAY_SECONDS), unit)
+                    .checked_mul(DAY_SECONDS)?
+                    .checked_sub(shift)
+            });
+            match truncated {
+                Some(seconds) => Value::Timestamp { seconds, nanoseconds: 0, offset },
+                None => fixed_value(kind),
+            }
+        }
+        _ => fixed_value(kind),
+    }
+}
+
+fn truncate_days(days: i64, unit: TruncateUnit) -> i64 {
+    // Beyond these years (Snowflake has four digits) nothing is computed and nothing shown.
+    if days.abs() > 4_000_000 {
+        return 0;
+    }
+    let (year, month) = civil(days);
+    match unit {
+        TruncateUnit::Day => days,
+        TruncateUnit::Month => days_of(year, month),
+        TruncateUnit::Year => days_of(year, 1),
+        TruncateUnit::Decade => days_of(year - year.rem_euclid(10), 1),
+    }
+}
+
+/// Year and month of a day, proleptic Gregorian. The year is taken to begin in March, so that the leap day is its last.
+fn civil(days: i64) -> (i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year + i64::from(month <= 2), month)
+}
+
+/// The first day of a month.
+fn days_of(year: i64, month: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let from_march = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * from_march + 2) / 5;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// 20 characters of base32: 100 bits.
+fn token(tag: &[u8; 32]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let bits = tag.iter().take(13).fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
+    (0..20).map(|index| char::from(ALPHABET[((bits >> (5 * index)) & 31) as usize])).collect()
+}
+
+fn first_u64(tag: &[u8; 32]) -> u64 {
+    tag.iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
+}
+
+// === JSON cells ===
+
+/// The value of a cell, as the server writes it for its type.
+fn decode(kind: Kind, cell: &str) -> Option<Value<'_>> {
+    match kind {
+        Kind::Text | Kind::Variant | Kind::Object | Kind::Array => {
+            Some(Value::Text(Cow::Borrowed(cell)))
+        }
+        Kind::Fixed { scale, .. } => decimal(cell, scale).map(Value::Integer),
+        Kind::Real => cell.parse().ok().map(Value::Real),
+        Kind::Boolean => match cell {
+            "1" | "true" | "TRUE" => Some(Value::Boolean(true)),
+            "0" | "false" | "FALSE" => Some(Value::Boolean(false)),
+            _ => None,
+        },
+        Kind::Date => cell.parse().ok().map(Value::Days),
+        Kind::Time { scale } => {
+            decimal(cell, scale).and_then(|units| i64::try_from(units).ok()).map(Value::Time)
+        }
+        Kind::Timestamp { .. } => instant(cell, None),
+        Kind::TimestampTz { .. } => {
+            let (instant_text, zone) = cell.split_once(' ')?;
+            let offset = zone.parse::<i32>().ok()?.checked_sub(1_440)?;
+            instant(instant_text, Some(offset))
+        }
+        Kind::Binary => {
+            let digit =
+                |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+            if !cell.len().is_multiple_of(2) {
+                return None;
+            }
+            let bytes: Option<Vec<u8>> = cell
+                .as_bytes()
+                .chunks_exact(2)
+                .map(|pair| Some(digit(&pair[0])? << 4 | digit(&pair[1])?))
+                .collect();
+            bytes.map(|bytes| Value::Binary(bytes.into()))
+        }
+        Kind::Other => None,
+    }
+}
+
+/// A decimal text as an integer of 10^-scale; digits beyond the scale are cut.
+fn decimal(text: &str, scale: u8) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut value: i128 = 0;
+    let padding = std::iter::repeat(b'0');
+    let kept = fraction.bytes().chain(padding).take(usize::from(scale));
+    for byte in whole.bytes().chain(kept) {
+        let digit = char::from(byte).to_digit(10)?;
+        value = value.checked_mul(10)?.checked_add(i128::from(digit))?;
+    }
+    Some(if negative { -value } else { value })
+}
+
+fn instant(text: &str, offset: Option<i32>) -> Option<Value<'static>> {
+    const NANOSECONDS: i128 = 1_000_000_000;
+    let total = decimal(text, 9)?;
+    Some(Value::Timestamp {
+        seconds: i64::try_from(total.div_euclid(NANOSECONDS)).ok()?,
+        nanoseconds: u32::try_from(total.rem_euclid(NANOSECONDS)).ok()?,
+        offset,
+    })
+}
+
+/// A value as the server would write it for its type.
+fn encode(kind: Kind, value: Value<'_>) -> Option<Cow<'_, str>> {
+    let scaled = |value: i128, scale: u8| {
+        if scale == 0 {
+            return value.to_string();
+        }
+        let digits = format!("{:0>width$}", value.unsigned_abs(), width = usize::from(scale) + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
+        format!("{}{whole}.{fraction}", if value < 0 { "-" } else { "" })
+    };
+    Some(match (value, kind) {
+        (Value::Null, _) => return None,
+        (Value::Text(text), _) => text,
+        (Value::Integer(value), Kind::Fixed { scale, .. }) => scaled(value, scale).into(),
+        (Value::Integer(value), _) => value.to_string().into(),
+        (Value::Real(value), _) => value.to_string().into(),
+        (Value::Boolean(value), _) => Cow::Borrowed(if value { "1" } else { "0" }),
+        (Value::Days(days), _) => days.to_string().into(),
+        (Value::Time(units), Kind::Time { scale }) => scaled(i128::from(units), scale).into(),
+        (Value::Time(units), _) => units.to_string().into(),
+        (Value::Timestamp { seconds, nanoseconds, offset }, _) => {
+            let (Kind::Timestamp { scale } | Kind::TimestampTz { scale }) = kind else {
+                return None;
+            };
+            let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+            let unit = 10_i128.pow(u32::from(9 - scale.min(9)));
+            let mut text = scaled(total.div_euclid(unit), scale.min(9));
+            if let Some(offset) = offset {
+                text.push_str(&format!(" {}", offset + 1_440));
+            }
+            text.into()
+        }
+        (Value::Binary(bytes), _) => {
+            bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>().into()
+        }
+    })
 }

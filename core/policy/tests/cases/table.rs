@@ -1,0 +1,130 @@
+//! One table of cases: policies, a catalog, a session, and a line per statement.
+
+use indexmap::IndexMap;
+use policy::{Ceiling, Document, Human, Policy, Principal, Request};
+use serde::Deserialize;
+use sql::{Catalog, CatalogColumn, Definition, Name, Object, Session};
+
+use crate::form::verdict;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    policies: Vec<Document>,
+    #[serde(default)]
+    tables: IndexMap<String, IndexMap<String, String>>,
+    #[serde(default)]
+    views: IndexMap<String, View>,
+    session: SessionForm,
+    #[serde(default)]
+    human: Option<HumanForm>,
+    pub(crate) cases: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct View {
+    /// Absent for a view whose text nobody may read.
+    sql: Option<String>,
+    columns: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionForm {
+    database: Option<String>,
+    schema: Option<String>,
+    #[serde(default)]
+    ignore_case: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HumanForm {
+    subject: String,
+    groups: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    sql: String,
+    /// `allow`, `mask:[0,2]`, `approve` or `deny FG-2003`; followed by ` (lifted FG-2003)` where Audit lifted something.
+    expect: String,
+    /// Positions that are masked although it waits.
+    #[serde(default)]
+    masks: Option<Vec<usize>>,
+}
+
+impl Table {
+    /// The lines that are decided otherwise than they say.
+    pub(crate) fn run(&self, name: &str) -> Vec<String> {
+        let session = Session {
+            database: self.session.database.clone(),
+            schema: self.session.schema.clone(),
+            ignore_case: self.session.ignore_case,
+            ..Session::default()
+        };
+        let catalog = self.catalog();
+        let policy = Policy::compile(&self.policies, &Ceiling::default());
+        let principal = Principal {
+            human: self.human.as_ref().map(|human| Human {
+                issuer: "https://idp.example".into(),
+                subject: human.subject.clone(),
+                groups: human.groups.clone(),
+                username: None,
+                verified: true,
+            }),
+        };
+        let mut wrong = Vec::new();
+        for line in &self.cases {
+            let analysis = sql::analyze(&line.sql, &session, &catalog);
+            let decision = policy.decide(&Request {
+                principal: &principal,
+                analysis: &analysis,
+                session: &session,
+                describe_only: false,
+            });
+            let mut found = verdict(&decision);
+            if found == "deny" {
+                found = format!("deny {}", decision.code());
+            }
+            if let Some(lifted) = &decision.lifted {
+                found = format!("{found} (lifted {})", lifted.refusal.code);
+            }
+            let masks: Vec<usize> = decision.masks.iter().map(|mask| mask.position).collect();
+            let masks_agree = line.masks.as_ref().is_none_or(|expected| *expected == masks);
+            if found != line.expect || !masks_agree {
+                let why = decision.refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
+                wrong.push(format!(
+                    "{name}: {}\n    -> {found} {masks:?}, not {} {why}",
+                    line.sql, line.expect
+                ));
+            }
+        }
+        wrong
+    }
+
+    fn catalog(&self) -> Catalog {
+        let column = |name: &String, data_type: &str| CatalogColumn {
+            name: name.clone(),
+            data_type: data_type.to_owned(),
+        };
+        let tables = self.tables.iter().map(|(name, columns)| Object {
+            name: name_of(name),
+            columns: columns.iter().map(|(name, data_type)| column(name, data_type)).collect(),
+            definition: Definition::Table,
+        });
+        let views = self.views.iter().map(|(name, view)| Object {
+            name: name_of(name),
+            columns: view.columns.iter().map(|name| column(name, "")).collect(),
+            definition: view.sql.clone().map_or(Definition::Opaque, Definition::View),
+        });
+        Catalog::new(tables.chain(views))
+    }
+}
+
+fn name_of(text: &str) -> Name {
+    let parts: Vec<&str> = text.split('.').collect();
+    Name::new(parts[0], parts[1], parts[2])
+}
