@@ -93,7 +93,7 @@ fn issuer(account: &str) -> String {
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-    use rcgen::PKCS_RSA_SHA256;
+    use rcgen::{PKCS_RSA_SHA256, PublicKeyData as _};
 
     use super::*;
 

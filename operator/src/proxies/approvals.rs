@@ -232,7 +232,7 @@ pub async fn withdraw(
 // === asking ===
 
 /// Ten characters that only this pod, session and request id give.
-fn name(workload: &Workload, session: &str, request_id: &str) -> String {
+pub(super) fn name(workload: &Workload, session: &str, request_id: &str) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut hasher = Sha256::new();
     for part in [workload.pod_uid.as_str(), session, request_id] {

@@ -416,7 +416,12 @@ fn assign(
     };
     let granted = policy::Policy::compile(documents, &ceiling)
         .role(&asker)
-        .map_err(|refusal| Refusal::new(refusal.code.as_str(), refusal.message))?;
+        .map_err(|refusal| {
+            let place = refusal.rule.map(|rule| format!("AccessPolicy {} {}: ", rule.policy, rule.rule));
+            let hint = refusal.hint.map(|hint| format!("; {hint}"));
+            let (place, hint) = (place.unwrap_or_default(), hint.unwrap_or_default());
+            Refusal::new(refusal.code.as_str(), format!("{place}{}{hint}", refusal.message))
+        })?;
     let role = broker::stored_name(&granted.role);
     // Checked here as well: no policy, however it was compiled, leads above the ceiling.
     if !spec.allowed_roles.iter().any(|allowed| broker::stored_name(allowed) == role) {
