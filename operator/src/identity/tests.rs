@@ -23,18 +23,21 @@ struct Signer {
     ec384: EncodingKey,
     ed: EncodingKey,
     stranger: EncodingKey,
+    ed_public: Vec<u8>,
     rsa_public_pem: String,
 }
 
 static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
     let pair = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap();
     let rsa = pair(&rcgen::PKCS_RSA_SHA256);
+    let ed = pair(&rcgen::PKCS_ED25519);
     Signer {
+        ed_public: ed.public_key_raw().to_vec(),
         rsa_public_pem: rsa.public_key_pem(),
         rsa: EncodingKey::from_rsa_pem(rsa.serialize_pem().as_bytes()).unwrap(),
         ec: EncodingKey::from_ec_der(&pair(&rcgen::PKCS_ECDSA_P256_SHA256).serialize_der()),
         ec384: EncodingKey::from_ec_der(&pair(&rcgen::PKCS_ECDSA_P384_SHA384).serialize_der()),
-        ed: EncodingKey::from_ed_der(&pair(&rcgen::PKCS_ED25519).serialize_der()),
+        ed: EncodingKey::from_ed_der(&ed.serialize_der()),
         stranger: EncodingKey::from_rsa_pem(
             pair(&rcgen::PKCS_RSA_SHA256).serialize_pem().as_bytes(),
         )
@@ -54,7 +57,7 @@ fn key_set() -> Value {
         jwk("rsa", &SIGNER.rsa, Algorithm::RS256),
         jwk("ec", &SIGNER.ec, Algorithm::ES256),
         jwk("ec384", &SIGNER.ec384, Algorithm::ES384),
-        jwk("ed", &SIGNER.ed, Algorithm::EdDSA),
+        { "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": URL_SAFE_NO_PAD.encode(&SIGNER.ed_public) },
     ]})
 }
 
