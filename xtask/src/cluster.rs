@@ -256,6 +256,11 @@ fn kubectl_command() -> Result<Command> {
     Ok(kubectl)
 }
 
+/// The program `helm`, built if it is not there.
+pub(crate) fn helm() -> Result<std::path::PathBuf> {
+    binaries::helm()
+}
+
 /// kubectl as the administrator; returns what it printed.
 pub(crate) fn kubectl(words: &[&str]) -> Result<String> {
     process::read(kubectl_command()?.args(words))

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the whole story on this machine, told step by step.
 
-mod account;
+pub(crate) mod account;
 mod local;
 mod story;
 

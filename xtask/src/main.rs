@@ -5,11 +5,13 @@
 mod check;
 mod cluster;
 mod demo;
+mod e2e;
 mod generate;
 mod image;
 mod process;
 mod progress;
 mod python;
+mod stage;
 mod tidy;
 mod workspace;
 
@@ -39,6 +41,9 @@ enum Task {
     Image(image::Arguments),
     /// The whole story on this machine, step by step
     Demo(demo::Arguments),
+    /// The promises of the documentation, tried in real pods
+    #[command(name = "e2e")]
+    E2e(e2e::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(arguments),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::E2e(arguments) => e2e::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,6 +10,11 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// What takes long to build and never changes for the same input. It lies outside `target`, so
 /// that `cargo clean` does not cost a quarter of an hour.
 pub(crate) fn cache() -> Result<PathBuf> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use e2e::agent::{Driver, image};
-use e2e::kubectl::{apply, get};
+use e2e::kubectl::{apply, get, kubectl};
 use e2e::world::World;
 use e2e::{account, eventually};
 use serde_json::{Value, json};
@@ -13,34 +13,57 @@ fn nothing_in_the_agents_container_logs_in_to_the_account() {
     let world = World::new("secrets");
     let agent = world.agent(Driver::Python5);
     // Everything the container can read that looks like a secret, and the login's own answer.
-    let script = "import snowflake.connector as s, json, socket, ssl, urllib.request\n\
+    let script = "import snowflake.connector as s\n\
                   c = s.connect(account='demo', user='agent', password='placeholder')\n\
                   cur = c.cursor(); cur.execute('SELECT count(*) FROM customers')\n\
                   print('done')\n";
     let ran = agent.shell(&format!("/opt/connector5/bin/python -c \"{script}\""));
     assert!(ran.ok, "{}{}", ran.out, ran.err);
-    let env = agent.shell("env; cat /frostgate/trust/* 2>/dev/null | strings 2>/dev/null | head -c 0; ls -R /frostgate /var/run/secrets 2>&1");
-    for forbidden in ["PRIVATE KEY", "eyJ", "/frostgate/private", "/frostgate/spool", "secrets/frostgate"] {
+    let env = agent.shell("env; cat /frostgate/trust/*.pem /frostgate/trust/*.crt; ls -R /frostgate /var/run/secrets 2>&1");
+    for forbidden in ["PRIVATE KEY", "/frostgate/private", "/frostgate/spool", "secrets/frostgate"] {
         assert!(!env.out.contains(forbidden), "{forbidden}: {}", env.out);
     }
     // The opaque token of a login, used at the account itself.
-    let login = "curl -s --cacert /frostgate/trust/bundle.pem -H 'content-type: application/json' \
-                 -d '{\"data\":{\"ACCOUNT_NAME\":\"demo\",\"LOGIN_NAME\":\"a\",\"PASSWORD\":\"b\",\"CLIENT_APP_ID\":\"PythonConnector\",\
-                 \"CLIENT_APP_VERSION\":\"4.0.0\",\"SESSION_PARAMETERS\":{},\"CLIENT_ENVIRONMENT\":{}}}' \
-                 https://demo.snowflakecomputing.com/session/v1/login-request";
-    let reply = agent.shell(login);
-    let body: Value = serde_json::from_str(&reply.out).unwrap_or_else(|_| panic!("{}{}", reply.out, reply.err));
-    assert_eq!(body["success"], true, "{body}");
-    let token = body["data"]["token"].as_str().unwrap();
-    let direct = e2e::kubectl::kubectl(&["get", "service", "-n", "snowflake", "warehouse", "-o", "jsonpath={.spec.clusterIP}"]).out;
-    let query = format!(
-        "curl -sk --resolve demo.snowflakecomputing.com:8443:{direct} -H 'Authorization: Snowflake Token=\"{token}\"' \
-         -H 'content-type: application/json' -d '{{\"sqlText\":\"SELECT 1\"}}' \
-         'https://demo.snowflakecomputing.com:8443/queries/v1/query-request?requestId=8b7b1d5c-6c0e-4f33-8d84-3f1c8f1d2a11'"
-    );
-    let reply = agent.shell(&query);
-    assert!(!reply.out.contains("\"success\":true") && !reply.out.contains("\"success\": true"), "{}", reply.out);
+    let direct = kubectl(&["get", "service", "-n", "snowflake", "warehouse", "-o", "jsonpath={.spec.clusterIP}"]).out;
+    let reply = agent.shell(&format!("/opt/connector5/bin/python - <<'END'\n{REPLAY}\nreplay('{direct}')\nEND"));
+    let replies: Vec<Value> = reply.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(replies.len(), 2, "{}{}", reply.out, reply.err);
+    assert_eq!(replies[0]["success"], true, "at the sidecar the token works: {}", replies[0]);
+    assert_eq!(replies[1]["success"], false, "at the account it does not: {}", replies[1]);
 }
+
+/// Logs in at the sidecar and uses its token there, then at the account's own address.
+const REPLAY: &str = r#"
+import json, socket, ssl, uuid
+HOST = 'demo.snowflakecomputing.com'
+
+def post(address, path, body, token=None, context=None):
+    body = json.dumps(body).encode()
+    lines = [f'POST {path} HTTP/1.1', f'Host: {HOST}', 'Content-Type: application/json', 'Accept: application/json',
+             f'Content-Length: {len(body)}', 'Connection: close']
+    if token:
+        lines.append(f'Authorization: Snowflake Token="{token}"')
+    with socket.create_connection((address, 443), timeout=30) as raw, context.wrap_socket(raw, server_hostname=HOST) as tls:
+        tls.sendall(('\r\n'.join(lines) + '\r\n\r\n').encode() + body)
+        answer = b''
+        while part := tls.recv(65536):
+            answer += part
+    text = answer.split(b'\r\n\r\n', 1)[1].decode(errors='replace')
+    start, end = text.find('{'), text.rfind('}')
+    return json.loads(text[start:end + 1]) if start >= 0 else {'success': False, 'text': text}
+
+def replay(account):
+    ours = ssl.create_default_context(cafile='/frostgate/trust/bundle.pem')
+    anyone = ssl.create_default_context()
+    anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+    login = {'data': {'ACCOUNT_NAME': 'demo', 'LOGIN_NAME': 'a', 'PASSWORD': 'b', 'CLIENT_APP_ID': 'PythonConnector',
+                      'CLIENT_APP_VERSION': '4.8.1', 'SESSION_PARAMETERS': {}, 'CLIENT_ENVIRONMENT': {}}}
+    token = post('127.0.0.1', '/session/v1/login-request', login, context=ours)['data']['token']
+    for address, context in (('127.0.0.1', ours), (account, anyone)):
+        path = f'/queries/v1/query-request?requestId={uuid.uuid4()}'
+        reply = post(address, path, {'sqlText': 'SELECT 1', 'sequenceId': 1}, token, context)
+        print(json.dumps({'success': bool(reply.get('success')), 'code': reply.get('code')}), flush=True)
+"#;
 
 #[test]
 fn the_sidecars_token_and_volumes_are_out_of_reach() {
@@ -72,7 +95,7 @@ fn the_sidecars_token_and_volumes_are_out_of_reach() {
     // A container that only looks like ours.
     let mut template = world.template(Driver::Python5, None);
     template["spec"]["initContainers"] = json!([{
-        "name": "frostgate-proxy", "image": image("proxy"), "restartPolicy": "Always", "command": ["cat", "/t/token"],
+        "name": "frostgate-proxy", "image": image("frostgate-proxy"), "restartPolicy": "Always", "command": ["cat", "/t/token"],
         "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
     }]);
     assert!(!pod(template, "look-alike").ok);

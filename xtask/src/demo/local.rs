@@ -47,8 +47,7 @@ impl Stage {
             command("cargo", ["build", "--quiet", "--release", "--package", "frostgate-cli"])
                 .current_dir(workspace::root()),
         )?;
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| workspace::root().join("target"), PathBuf::from);
+        let target = workspace::target();
         let frostgate = target.join("release/kubectl-frostgate");
         let source = workspace::root().join("e2e/warehouse");
         let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
