@@ -1,3 +1,349 @@
 //! Runs in the pod: speaks to the driver, enforces, records.
+//!
+//! ```text
+//! agent's driver -> downstream (listener, router, session) -> statement::run -> upstream -> Snowflake
+//!                                                              |    |     |
+//!                                                        operator  policy  recorder
+//! ```
+//!
+//! Read [`statement`] first: one statement, from the driver's request to the recorded answer. [`run`] names the parts,
+//! connects them, waits, and drains.
 
+mod admin;
+mod catalog;
+pub mod config;
+mod downstream;
+mod operator;
 pub mod recorder;
+mod revocation;
+mod statement;
+pub mod telemetry;
+mod tls;
+pub mod trust;
+mod upkeep;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use catalog::Catalog;
+use config::{Config, Limits, Timings};
+use downstream::refusal::Refusal;
+use downstream::session::{Session, Sessions};
+use operator::standing::{Ruling, Standing};
+use operator::{Closing, Operator};
+use recorder::Recorder;
+use statement::chunks::Chunks;
+use statement::outcome::Answers;
+use telemetry::Metrics;
+use upstream::transport::{SetUpError, Transport};
+
+pub use operator::OperatorError;
+pub use trust::TrustError;
+
+/// Why the proxy does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// The way to the operator cannot be set up.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// The certificates for drivers cannot be made.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The recorder cannot start.
+    #[error(transparent)]
+    Recorder(#[from] recorder::Unrecorded),
+    /// A door with TLS has no certificates.
+    #[error("a listener with TLS needs the account's host and a place for certificates")]
+    NoCertificates,
+    /// Signals cannot be waited for.
+    #[error("signals cannot be waited for: {0}")]
+    Signals(std::io::Error),
+}
+
+/// What every statement needs.
+pub(crate) struct Parts {
+    pub(crate) limits: Limits,
+    pub(crate) timings: Timings,
+    pub(crate) host: Option<String>,
+    pub(crate) operator: Operator,
+    pub(crate) recorder: Recorder,
+    pub(crate) catalog: Catalog,
+    pub(crate) sessions: Sessions,
+    pub(crate) chunks: Chunks,
+    pub(crate) answers: Answers,
+    pub(crate) metrics: Metrics,
+    /// Tasks of statements and closings: shutting down waits for them.
+    pub(crate) statements: TaskTracker,
+    standing: watch::Receiver<Standing>,
+    resolve: BTreeMap<String, SocketAddr>,
+    transport: Mutex<Option<(control::Connection, Arc<Transport>)>>,
+    this: std::sync::Weak<Parts>,
+}
+
+/// The proxy, listening.
+pub struct Proxy {
+    parts: Arc<Parts>,
+    doors: Vec<(TcpListener, Option<tokio_rustls::TlsAcceptor>)>,
+    admin: Option<TcpListener>,
+    ocsp: Option<(TcpListener, trust::ocsp::Responder)>,
+    closings: mpsc::UnboundedReceiver<Closing>,
+    registry: Registry,
+}
+
+/// Serves until shutdown, then drains.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+    Proxy::bind(config).await?.serve(shutdown).await;
+    Ok(())
+}
+
+/// Cancels the token at SIGTERM or SIGINT.
+///
+/// # Errors
+/// When signals cannot be waited for.
+pub fn stop_on_signal(shutdown: CancellationToken) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+impl Proxy {
+    /// Makes certificates, takes up the spool and listens.
+    ///
+    /// # Errors
+    /// When any of it fails.
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        tls::install_provider();
+        let metrics = Metrics::new();
+        let (standing_sender, standing) = watch::channel(None);
+        let (closing_sender, closings) = mpsc::unbounded_channel();
+        let operator = Operator::new(
+            &config.operator,
+            config.timings.operator,
+            standing_sender,
+            closing_sender,
+        )?;
+        let courier = operator::shipping::Courier::new(operator.clone(), &config.operator)?;
+        let recorder = Recorder::start(config.recorder.clone(), courier).await?;
+
+        let mut doors = Vec::new();
+        let mut ocsp = None;
+        let mut acceptor = None;
+        if config.doors.iter().any(|door| door.tls) {
+            let (Some(place), Some(host)) = (&config.trust, &config.host) else {
+                return Err(Error::NoCertificates);
+            };
+            let listener = listen(place.ocsp).await?;
+            let answered_at = listener.local_addr().map_err(|e| Error::Listen(place.ocsp, e))?;
+            let url = format!("http://{answered_at}");
+            let trust = trust::establish(host, &url, &place.places, SystemTime::now())?;
+            acceptor = Some(tokio_rustls::TlsAcceptor::from(trust.server));
+            ocsp = Some((listener, trust.responder));
+        }
+        for door in &config.doors {
+            let tls = if door.tls { acceptor.clone() } else { None };
+            doors.push((listen(door.listen).await?, tls));
+        }
+        let admin = match config.admin {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        recorder.metrics().register(&mut registry);
+        let parts = Arc::new_cyclic(|this| Parts {
+            limits: config.limits,
+            timings: config.timings,
+            host: config.host.clone(),
+            operator,
+            recorder,
+            catalog: Catalog::default(),
+            sessions: Sessions::default(),
+            chunks: Chunks::new(config.limits.chunks_at_once),
+            answers: Answers::new(config.limits.answers),
+            metrics,
+            statements: TaskTracker::new(),
+            standing,
+            resolve: config.resolve,
+            transport: Mutex::default(),
+            this: this.clone(),
+        });
+        Ok(Self { parts, doors, admin, ocsp, closings, registry })
+    }
+
+    /// Where drivers come in, in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.doors.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+    }
+
+    /// Where probes and metrics are served.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until shutdown; then lets statements end, closes sessions and ships what is recorded.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let Self { parts, doors, admin, ocsp, closings, registry } = self;
+        let stop = CancellationToken::new();
+        let watching =
+            tokio::spawn(parts.operator.clone().watch(parts.metrics.clone(), stop.clone()));
+        let keeping = tokio::spawn(upkeep::run(Arc::clone(&parts), closings, stop.clone()));
+        if let Some((listener, responder)) = ocsp {
+            tokio::spawn(revocation::serve(listener, responder, stop.clone()));
+        }
+        if let Some(listener) = admin {
+            tokio::spawn(admin::serve(listener, registry, Arc::clone(&parts), stop.clone()));
+        }
+        let mut serving = tokio::task::JoinSet::new();
+        for (listener, tls) in doors {
+            let parts = Arc::clone(&parts);
+            serving.spawn(downstream::listener::serve(listener, tls, parts, shutdown.clone()));
+        }
+        shutdown.cancelled().await;
+        tracing::info!("draining");
+        while serving.join_next().await.is_some() {}
+        parts.drain().await;
+        stop.cancel();
+        for task in [watching, keeping] {
+            // A task that panicked has nothing left to wait for.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Parts {
+    /// What is decided with now.
+    pub(crate) fn ruling(&self) -> Option<Arc<Ruling>> {
+        self.standing.borrow().clone()
+    }
+
+    /// What is decided with; a login that comes before the first policy waits for it.
+    pub(crate) async fn first_ruling(&self) -> Result<Arc<Ruling>, Refusal> {
+        let mut standing = self.standing.clone();
+        let first = standing.wait_for(Option::is_some);
+        let first = tokio::time::timeout(self.timings.first_policy, first).await;
+        let ruling = first.ok().and_then(Result::ok).and_then(|standing| standing.clone());
+        ruling.ok_or_else(|| {
+            Refusal::denied(
+                "FG-1005",
+                "the operator cannot be reached, so no session can open: check its Deployment and the pod's way to it",
+            )
+        })
+    }
+
+    /// The way to the connection's account; made anew when the connection changes.
+    pub(crate) fn transport(&self, ruling: &Ruling) -> Result<Arc<Transport>, SetUpError> {
+        let mut made = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((connection, transport)) = &*made
+            && *connection == ruling.connection
+        {
+            return Ok(Arc::clone(transport));
+        }
+        let transport = Arc::new(Transport::new(
+            &ruling.connection,
+            ruling.networks.clone(),
+            self.resolve.clone(),
+            self.timings.upstream,
+        )?);
+        *made = Some((ruling.connection.clone(), Arc::clone(&transport)));
+        Ok(transport)
+    }
+
+    /// Closes a session in a task of its own.
+    pub(crate) fn close_later(&self, session: &Arc<Session>, reason: &'static str) {
+        if let Some(parts) = self.this.upgrade() {
+            let session = Arc::clone(session);
+            self.statements.spawn(async move { parts.close(&session, reason).await });
+        }
+    }
+
+    /// Ends a session everywhere: no new statements, the running ones cancelled, logged out, recorded, told to the
+    /// operator.
+    pub(crate) async fn close(&self, session: &Arc<Session>, reason: &str) {
+        if !session.end(reason) {
+            return;
+        }
+        for statement in session.running() {
+            if statement.watch(self.timings.upstream).await.is_none() {
+                tracing::warn!(statement = %statement.id, "a statement did not end with its session");
+            }
+        }
+        self.sessions.remove(session);
+        self.chunks.forget(session);
+        session.upstream.logout().await;
+        if let Err(error) = session.recording.record(session.dropped(reason)).await {
+            tracing::error!(%error, session = session.id, "the end of a credential was not recorded");
+        }
+        if let Err(error) = session.recording.close(reason).await {
+            tracing::error!(%error, session = session.id, "a recording was not closed");
+        }
+        if let Err(error) = self.operator.close(&session.id, reason).await {
+            tracing::warn!(%error, session = session.id, "the operator was not told of a closed session");
+        }
+        session.ended.cancel();
+        self.metrics.sessions.set(i64::try_from(self.sessions.open().len()).unwrap_or(i64::MAX));
+        tracing::info!(session = session.id, reason, "session closed");
+    }
+
+    /// Lets what runs end, closes every session, ships what is recorded; within the time for it.
+    async fn drain(&self) {
+        let open = self.sessions.open();
+        let close =
+            futures::future::join_all(open.iter().map(|session| self.close(session, "Drain")));
+        if tokio::time::timeout(self.timings.drain, close).await.is_err() {
+            tracing::warn!("some sessions could not be closed in time");
+        }
+        self.statements.close();
+        let left = self.recorder.drain(self.timings.drain).await;
+        if left > 0 {
+            tracing::warn!(
+                segments = left,
+                "some segments could not be shipped; they stay in the spool"
+            );
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|error| Error::Listen(address, error))
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn causes(error: &(impl std::error::Error + ?Sized)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = cause.source();
+    }
+    downstream::refusal::one_line(&text)
+}

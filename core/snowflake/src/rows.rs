@@ -1,7 +1,7 @@
 //! Row sets: walked cell by cell with one mask per column, in the format they came in.
 //!
 //! The format is never changed: JSON stays JSON, an Arrow stream stays an Arrow stream with the same schema and
-//! metadata. A masked column may only become wider (an integer whose mask needs more bits) and nullable.
+//! metadata; only a masked column becomes nullable, and its integers 64 bits wide.
 
 mod arrow;
 mod json;

@@ -78,7 +78,7 @@ fn write(
     Ok(writer.into_inner()?)
 }
 
-/// The masked arrays of one column, and its field: nullable, and wider where the mask needs it.
+/// The masked arrays of one column, and its field: nullable, integers 64 bits wide.
 fn mask_column(
     field: &Field,
     arrays: &[&ArrayRef],
@@ -94,7 +94,7 @@ fn mask_column(
         masked.push(mask_values(array.as_ref(), &physical, column, mask));
     }
     let physical = match column.kind {
-        Kind::Fixed => wide_enough(&physical, &masked, column.scale.unwrap_or(0)),
+        Kind::Fixed => masked_width(physical),
         _ => physical,
     };
     let arrays = masked
@@ -263,29 +263,13 @@ fn together(seconds: i64, nanos: u32, scale: u32) -> Option<i64> {
     seconds.checked_mul(per_second)?.checked_add(part)
 }
 
-/// The narrowest type, not narrower than the column's, that holds every masked value.
-fn wide_enough(physical: &DataType, masked: &[Vec<Value<'_>>], scale: u32) -> DataType {
-    let fits = |low: i128, high: i128| {
-        masked.iter().flatten().all(|value| match value {
-            Value::Fixed(number) => (low..=high).contains(number),
-            _ => true,
-        })
-    };
-    let widths = [
-        (DataType::Int8, i128::from(i8::MIN), i128::from(i8::MAX)),
-        (DataType::Int16, i128::from(i16::MIN), i128::from(i16::MAX)),
-        (DataType::Int32, i128::from(i32::MIN), i128::from(i32::MAX)),
-        (DataType::Int64, i128::from(i64::MIN), i128::from(i64::MAX)),
-    ];
-    let Some(narrowest) = widths.iter().position(|(width, ..)| width == physical) else {
-        return physical.clone();
-    };
-    for (width, low, high) in widths.into_iter().skip(narrowest) {
-        if fits(low, high) {
-            return width;
-        }
+/// Masked integers are always 64 bits wide: a mask may need more bits than its chunk has, and drivers read every
+/// chunk of a result by the schema of the first.
+fn masked_width(physical: DataType) -> DataType {
+    match physical {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        other => other,
     }
-    DataType::Decimal128(38, i8::try_from(scale).unwrap_or(0))
 }
 
 /// An array of the physical type; a value that does not fit is NULL.
@@ -296,10 +280,10 @@ fn build(
 ) -> Result<ArrayRef, RowsError> {
     let scale = column.scale.unwrap_or(0);
     Ok(match (column.kind, physical) {
-        (Kind::Fixed, DataType::Int8) => fixed::<Int8Type>(values),
-        (Kind::Fixed, DataType::Int16) => fixed::<Int16Type>(values),
-        (Kind::Fixed, DataType::Int32) => fixed::<Int32Type>(values),
-        (Kind::Fixed, DataType::Int64) => fixed::<Int64Type>(values),
+        (Kind::Fixed, DataType::Int64) => {
+            let native = |value| number(value).and_then(|number| i64::try_from(number).ok());
+            Arc::new(values.iter().map(native).collect::<Int64Array>())
+        }
         (Kind::Fixed, DataType::Decimal128(precision, scale)) => {
             let array: Decimal128Array = values.iter().map(number).collect();
             Arc::new(array.with_precision_and_scale(*precision, *scale)?)
@@ -372,14 +356,6 @@ fn text<'v>(value: &'v Value<'_>) -> Option<&'v str> {
 
 fn bytes<'v>(value: &'v Value<'_>) -> Option<&'v [u8]> {
     if let Value::Binary(bytes) = value { Some(bytes) } else { None }
-}
-
-fn fixed<T: ArrowPrimitiveType>(values: &[Value<'_>]) -> ArrayRef
-where
-    T::Native: TryFrom<i128>,
-{
-    let native = |value| number(value).and_then(|number| T::Native::try_from(number).ok());
-    Arc::new(values.iter().map(native).collect::<PrimitiveArray<T>>())
 }
 
 /// Timestamps taken apart into the children that the column has.
@@ -512,13 +488,19 @@ mod tests {
     #[test]
     fn a_mask_that_changes_nothing_keeps_every_encoding_and_all_metadata() {
         let (bytes, columns) = everything();
-        let same = mask_stream(&bytes, &layout(columns, Some(Arc::new(Same)))).unwrap();
+        let same = mask_stream(&bytes, &layout(columns.clone(), Some(Arc::new(Same)))).unwrap();
         let ((before, rows_before), (after, rows_after)) = (read(&bytes), read(&same.bytes));
         assert_eq!(before.metadata(), after.metadata());
         for (position, field) in before.fields().iter().enumerate() {
             assert_eq!(field.metadata(), after.field(position).metadata());
             if matches!(field.data_type(), DataType::Dictionary(..)) {
                 assert_eq!(after.field(position).data_type(), &DataType::Utf8);
+                continue;
+            }
+            if matches!(field.data_type(), DataType::Int8 | DataType::Int16 | DataType::Int32)
+                && columns[position].kind == Kind::Fixed
+            {
+                assert_eq!(after.field(position).data_type(), &DataType::Int64);
                 continue;
             }
             assert_eq!(field.data_type(), after.field(position).data_type());
@@ -543,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_column_becomes_as_wide_as_its_mask_needs() {
+    fn masked_integers_have_one_width_in_every_chunk() {
         let schema = Schema::new(vec![Field::new("A", DataType::Int8, false)]);
         let batches: Vec<Vec<ArrayRef>> = vec![
             vec![Arc::new(Int8Array::from(vec![5]))],
@@ -553,10 +535,10 @@ mod tests {
         let columns = vec![column("fixed", Some(0))];
         let masked = mask_stream(&bytes, &layout(columns, Some(Arc::new(Stamp)))).unwrap();
         let (schema, rows) = read(&masked.bytes);
-        assert_eq!(schema.field(0).data_type(), &DataType::Int16);
+        assert_eq!(schema.field(0).data_type(), &DataType::Int64);
         assert!(schema.field(0).is_nullable());
-        assert_eq!(rows[0].column(0).as_primitive::<Int16Type>().value(0), 0);
-        assert_eq!(rows[1].column(0).as_primitive::<Int16Type>().value(0), -1000);
+        assert_eq!(rows[0].column(0).as_primitive::<Int64Type>().value(0), 0);
+        assert_eq!(rows[1].column(0).as_primitive::<Int64Type>().value(0), -1000);
     }
 
     #[test]

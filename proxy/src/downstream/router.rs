@@ -1,0 +1,399 @@
+//! From a request to its handler: the closed list of endpoints, each with a deliberate answer.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use recording::Fact;
+use recording::entry::Refused;
+use sha2::{Digest as _, Sha256};
+use snowflake::decode::UrlParameters;
+use snowflake::login::LoginRequest;
+use snowflake::monitoring::{State, Status};
+use snowflake::query::QueryRequest;
+use snowflake::session::{Abort, Renewal, Renewed, fine};
+use snowflake::{Endpoint, Malformed, endpoint};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::refusal::{Form, Refusal};
+use super::session::{self, Session};
+use crate::Parts;
+use crate::statement::chunks::Served;
+use crate::statement::{Ask, Statement, rows};
+use crate::telemetry::{DirectionLabels, EndpointLabels, PathLabels};
+
+/// Answers one request.
+pub(crate) async fn route(
+    request: Request<Incoming>,
+    tls: bool,
+    parts: Arc<Parts>,
+) -> Response<Full<Bytes>> {
+    let method = request.method().clone();
+    let endpoint = match Endpoint::of(method.as_str(), request.uri().path()) {
+        Ok(endpoint) if request.uri().authority().is_none() => endpoint,
+        Ok(_) | Err(endpoint::Unknown::NotPlain) => return unknown("NotPlain", &parts),
+        Err(endpoint::Unknown::Path) => return unknown(class(request.uri().path()), &parts),
+        Err(endpoint::Unknown::Method) => return unknown("Method", &parts),
+    };
+    parts.metrics.requests.get_or_create(&EndpointLabels { endpoint: endpoint.word() }).inc();
+    let url = match UrlParameters::decode(request.uri().query()) {
+        Ok(url) => url,
+        Err(error) => return ok(Refusal::malformed(&error).render_bare()),
+    };
+    let (head, body) = request.into_parts();
+    let body = if method == Method::POST {
+        match read(&head.headers, body, &parts).await {
+            Ok(body) => body,
+            Err(Unread::Refused(refusal)) => return ok(refusal.render_bare()),
+            Err(Unread::Broken(status)) => return broken(status),
+        }
+    } else {
+        Bytes::new()
+    };
+    let up = DirectionLabels { direction: "upstream" };
+    parts.metrics.bytes.get_or_create(&up).inc_by(body.len() as u64);
+    let from = From { headers: head.headers, url, tls };
+    let answered = match endpoint {
+        Endpoint::Login => login(&from, &body, &parts).await,
+        Endpoint::Renew => renew(&from, &body, &parts),
+        Endpoint::Logout => logout(&from, &parts).await,
+        Endpoint::Heartbeat => from.session(&parts, false).map(|_| fine().into()),
+        Endpoint::Query => query(&from, &body, &parts).await,
+        Endpoint::Abort => abort(&from, &body, &parts),
+        Endpoint::AbortQuery(id) => abort_query(&from, id, &parts),
+        Endpoint::QueryResult(id) => result(&from, id, &parts).await,
+        Endpoint::Monitoring(id) => monitoring(&from, id, &parts),
+        // What a driver tells about itself and its statements stays in the pod.
+        Endpoint::Telemetry => Ok(fine().into()),
+        Endpoint::Chunk(name) => return chunk(&name, &parts).await,
+    };
+    match answered {
+        Ok(body) => ok(body),
+        Err(refusal) => ok(refusal.render_bare()),
+    }
+}
+
+/// Where a request comes from.
+struct From {
+    headers: HeaderMap,
+    url: UrlParameters,
+    tls: bool,
+}
+
+impl From {
+    /// The token of `Authorization: Snowflake Token="..."`.
+    fn token(&self) -> Option<&str> {
+        let value = self.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        value.strip_prefix("Snowflake Token=\"")?.strip_suffix('"')
+    }
+
+    fn session(&self, parts: &Parts, polling: bool) -> Result<Arc<Session>, Refusal> {
+        parts.sessions.find(self.token(), polling)
+    }
+
+    /// Where this driver reaches the proxy. The header is the driver's own word and only decides where itself is
+    /// sent back to.
+    fn base(&self, parts: &Parts) -> String {
+        let named = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let named = named.filter(|host| host.parse::<http::uri::Authority>().is_ok());
+        let host = named.or(parts.host.as_deref()).unwrap_or("localhost");
+        let host = host.rsplit('@').next().unwrap_or(host);
+        format!("{}://{host}", if self.tls { "https" } else { "http" })
+    }
+
+    fn accept(&self) -> HeaderValue {
+        let known = |value: &&HeaderValue| {
+            matches!(value.as_bytes(), b"application/json" | b"application/snowflake" | b"*/*")
+        };
+        let accept = self.headers.get(header::ACCEPT).filter(known).cloned();
+        accept.unwrap_or_else(|| HeaderValue::from_static("application/snowflake"))
+    }
+}
+
+async fn login(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Refusal> {
+    let request = LoginRequest::decode(&from.url, body, &parts.limits.message)
+        .map_err(|error| Refusal::malformed(&error).for_login())?;
+    let user_agent = from.headers.get(header::USER_AGENT).cloned();
+    let opened = parts.sessions.log_in(request, user_agent, parts).await;
+    if let Err(refusal) = &opened {
+        tracing::warn!(refusal = refusal.message, "a login was refused");
+    }
+    opened.map(Bytes::from)
+}
+
+fn renew(from: &From, body: &[u8], parts: &Parts) -> Result<Bytes, Refusal> {
+    let renewal =
+        Renewal::decode(body, &parts.limits.message).map_err(|error| Refusal::malformed(&error))?;
+    let (tokens, number) = parts.sessions.renew(from.token(), &renewal.old_session_token, parts)?;
+    Ok(Renewed::encode(&tokens.session, &tokens.master, number.as_deref()).into())
+}
+
+async fn logout(from: &From, parts: &Arc<Parts>) -> Result<Bytes, Refusal> {
+    if from.url.get("delete") != Some("true") {
+        return Err(Refusal::denied("FG-6003", "this endpoint only closes sessions"));
+    }
+    // A session that is gone already is what the driver wants.
+    if let Ok(session) = from.session(parts, true) {
+        parts.close_later(&session, "Logout");
+    }
+    Ok(fine().into())
+}
+
+async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Refusal> {
+    let since = Instant::now();
+    let session = from.session(parts, false)?;
+    let decoded = QueryRequest::decode(body, &parts.limits.message)
+        .map_err(|error| Refusal::malformed(&error))
+        .and_then(|request| {
+            let (passed, stripped) = session::filter(&request.parameters)?;
+            Ok((request, passed, stripped))
+        });
+    let (mut request, passed, stripped) = match decoded {
+        Ok(decoded) => decoded,
+        Err(refusal) => return Err(noted(&session, refusal).await),
+    };
+    let meaning = Sha256::digest(request.identity()).into();
+    request.parameters = passed;
+    let asynchronous = request.asynchronous;
+    let request_id = match from.url.get("requestId") {
+        Some(id) if id.len() <= 128 => id.to_owned(),
+        Some(_) => return Err(Refusal::malformed(&Malformed::Parameter("requestId".into()))),
+        None => Uuid::new_v4().to_string(),
+    };
+    let ask = Ask {
+        id: Uuid::now_v7(),
+        request_id: request_id.clone(),
+        request,
+        stripped,
+        accept: from.accept(),
+        base: from.base(parts),
+        since,
+        cancel: CancellationToken::new(),
+    };
+    let start = || Statement::start(ask, meaning, Arc::clone(&session), Arc::clone(parts));
+    let statement = session.statement(&request_id, parts.limits.statements, start)?;
+    if statement.meaning != meaning {
+        return Err(noted(
+            &session,
+            Refusal::denied(
+                "FG-6004",
+                "the request id came before with another statement; use a fresh request id for each statement",
+            ),
+        )
+        .await);
+    }
+    // Who comes back later is told so at once, unless it is already over.
+    let within = if asynchronous { Duration::from_millis(50) } else { parts.timings.answer_within };
+    Ok(answer(&statement, statement.id, within).await)
+}
+
+/// The statement's answer, or that it is not done yet.
+async fn answer(statement: &Arc<Statement>, id: Uuid, within: Duration) -> Bytes {
+    let asynchronous = statement.asynchronous;
+    let Some(_) = statement.watch(within).await else {
+        return snowflake::error::in_progress(id, asynchronous).into();
+    };
+    match statement.body() {
+        Some(body) => {
+            statement.delivered();
+            body
+        }
+        None => rows::evicted().render(statement.id).into(),
+    }
+}
+
+async fn result(from: &From, id: Uuid, parts: &Parts) -> Result<Bytes, Refusal> {
+    let session = from.session(parts, true)?;
+    let statement = own(&session, id).await?;
+    Ok(answer(&statement, id, parts.timings.poll_within).await)
+}
+
+fn monitoring(from: &From, id: Uuid, parts: &Parts) -> Result<Bytes, Refusal> {
+    let session = from.session(parts, true)?;
+    let statement = session.by_id(id).ok_or_else(foreign)?;
+    let outcome = statement.outcome();
+    let status = Status {
+        id,
+        state: outcome.as_ref().map_or(State::Running, |outcome| outcome.state),
+        error_code: outcome.as_ref().and_then(|it| it.error.as_ref().map(|(code, _)| code.clone())),
+        error_message: outcome
+            .as_ref()
+            .and_then(|it| it.error.as_ref().map(|(_, text)| text.clone())),
+        started_ms: statement.started_ms,
+        ended_ms: outcome.as_ref().map_or(0, |outcome| outcome.ended_ms),
+    };
+    // A poll of the status is a sign of life of whoever waits.
+    statement.seen();
+    Ok(status.encode().into())
+}
+
+fn abort(from: &From, body: &[u8], parts: &Parts) -> Result<Bytes, Refusal> {
+    let session = from.session(parts, true)?;
+    let abort =
+        Abort::decode(body, &parts.limits.message).map_err(|error| Refusal::malformed(&error))?;
+    cancel(session.by_request(&abort.request_id))
+}
+
+fn abort_query(from: &From, id: Uuid, parts: &Parts) -> Result<Bytes, Refusal> {
+    let session = from.session(parts, true)?;
+    cancel(session.by_id(id))
+}
+
+fn cancel(statement: Option<Arc<Statement>>) -> Result<Bytes, Refusal> {
+    let statement = statement.ok_or_else(foreign)?;
+    tracing::info!(statement = %statement.id, request_id = statement.request_id, "cancelled by its client");
+    statement.cancel.cancel();
+    Ok(fine().into())
+}
+
+async fn chunk(name: &str, parts: &Parts) -> Response<Full<Bytes>> {
+    match parts.chunks.fetch(name, parts).await {
+        Served::Rows { bytes, arrow } => {
+            let kind = if arrow { "application/octet-stream" } else { "application/json" };
+            respond(StatusCode::OK, kind, bytes)
+        }
+        Served::Unknown => {
+            let refusal = Refusal::denied("FG-6005", "the link is not one of an open session");
+            respond(StatusCode::NOT_FOUND, "application/json", refusal.render_bare().into())
+        }
+        // Drivers ask a store again that failed, a few times: fitting, and bounded by them.
+        Served::Failed(refusal) => {
+            respond(StatusCode::BAD_GATEWAY, "application/json", refusal.render_bare().into())
+        }
+    }
+}
+
+/// The session's own statement; ids of others are put on record.
+async fn own(session: &Arc<Session>, id: Uuid) -> Result<Arc<Statement>, Refusal> {
+    match session.by_id(id) {
+        Some(statement) => Ok(statement),
+        None => Err(noted(session, foreign()).await),
+    }
+}
+
+fn foreign() -> Refusal {
+    Refusal::denied(
+        "FG-6005",
+        "the query id is not one of this session; use ids that this session returned",
+    )
+}
+
+/// Puts a refusal on record that belongs to no statement.
+async fn noted(session: &Session, refusal: Refusal) -> Refusal {
+    let fact = Fact::Refused(Refused {
+        statement: None,
+        code: refusal.code.clone(),
+        message: super::refusal::one_line(&refusal.message),
+    });
+    match session.recording.record(fact).await {
+        Ok(()) => refusal,
+        Err(error) => Refusal::unrecorded(&error),
+    }
+}
+
+/// Why a body could not be read.
+enum Unread {
+    /// A limit; said in the driver's form.
+    Refused(Refusal),
+    /// Broken HTTP, which no driver sends.
+    Broken(StatusCode),
+}
+
+/// Reads a body within limits, inflating it where it is compressed.
+async fn read(headers: &HeaderMap, body: Incoming, parts: &Parts) -> Result<Bytes, Unread> {
+    let limits = parts.limits;
+    let gzip = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity" | b"") => false,
+        Some(encoding) if encoding.eq_ignore_ascii_case(b"gzip") => true,
+        Some(_) => {
+            let refusal =
+                Refusal::denied("FG-6001", "bodies are taken plain or with gzip, nothing else");
+            return Err(Unread::Refused(refusal));
+        }
+    };
+    let collected = Limited::new(body, limits.body).collect();
+    let collected = tokio::time::timeout(parts.timings.body, collected).await;
+    let bytes = match collected {
+        Err(_) => return Err(Unread::Broken(StatusCode::REQUEST_TIMEOUT)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(too_large("the request's body", limits.body));
+        }
+        Ok(Err(_)) => return Err(Unread::Broken(StatusCode::BAD_REQUEST)),
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    if !gzip {
+        return Ok(bytes);
+    }
+    // Small bodies may inflate freely; beyond that a body that grows beyond all measure is no request.
+    let by_ratio = bytes.len().saturating_mul(limits.inflate_ratio).max(1 << 20);
+    let most = limits.body_inflated.min(by_ratio);
+    let inflate = move || {
+        let mut inflated = Vec::with_capacity(bytes.len().saturating_mul(4).min(most));
+        let read = MultiGzDecoder::new(&bytes[..]).take(most as u64 + 1).read_to_end(&mut inflated);
+        read.map(|_| inflated)
+    };
+    let inflated = match tokio::task::spawn_blocking(inflate).await {
+        Ok(Ok(inflated)) => inflated,
+        Ok(Err(_)) | Err(_) => {
+            let refusal = Refusal::denied("FG-6001", "the body says gzip and is not");
+            return Err(Unread::Refused(refusal));
+        }
+    };
+    if inflated.len() > most {
+        return Err(too_large("the inflated body", most));
+    }
+    Ok(inflated.into())
+}
+
+fn too_large(what: &'static str, limit: usize) -> Unread {
+    Unread::Refused(Refusal::malformed(&Malformed::TooLarge { what, limit }))
+}
+
+/// The class of a path that is not served, for metrics: a few words, never the path itself.
+fn class(path: &str) -> &'static str {
+    match path.split('/').find(|part| !part.is_empty()) {
+        Some("api") => "api",
+        Some("oauth") => "oauth",
+        Some("session") => "session",
+        Some("queries" | "monitoring") => "queries",
+        Some("v1" | "v2") => "streaming",
+        Some("console") => "console",
+        Some("frostgate") => "frostgate",
+        _ => "other",
+    }
+}
+
+fn unknown(path_class: &'static str, parts: &Parts) -> Response<Full<Bytes>> {
+    parts.metrics.unhandled.get_or_create(&PathLabels { path_class }).inc();
+    let refusal = Refusal::new(
+        Form::Denied,
+        "FG-6003",
+        "this endpoint is not served; use the drivers' protocol",
+    );
+    respond(StatusCode::NOT_FOUND, "application/json", refusal.render_bare().into())
+}
+
+/// Broken HTTP: said in HTTP, and the connection ends.
+fn broken(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = respond(status, "text/plain", Bytes::new());
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn ok(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    respond(StatusCode::OK, "application/json", body.into())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,629 @@
+//! Sessions: open, find, renew, close.
+//!
+//! An agent holds two random tokens per session and nothing else; everything they stand for stays here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use control::{Credential, OpenSession, OpenedSession};
+use http::HeaderValue;
+use recording::entry::{self, CredentialDropped, CredentialLeased, SessionOpened};
+use recording::{Fact, SigningKey};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use snowflake::login::{LoginRequest, SessionInfo};
+use snowflake::parameters::{Fate, Parameter, fate};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::identity;
+use super::refusal::{Form, Refusal};
+use crate::Parts;
+use crate::operator::standing::Ruling;
+use crate::recorder;
+use crate::statement::Statement;
+use crate::telemetry::OutcomeLabels;
+use crate::upstream::{self, credentials::SessionKey};
+
+/// Digest of a token: what is kept of it.
+type TokenDigest = [u8; 32];
+
+/// Every session of the pod.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    tokens: RwLock<HashMap<TokenDigest, Ticket>>,
+    open: RwLock<HashMap<String, Arc<Session>>>,
+}
+
+/// What a token stands for.
+#[derive(Clone)]
+struct Ticket {
+    session: Arc<Session>,
+    use_for: Use,
+    ends: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Statements,
+    Renewal,
+}
+
+/// One login of a driver, until it ends.
+pub(crate) struct Session {
+    /// Its id; it names the recording.
+    pub(crate) id: String,
+    /// Who asks, as policies see it.
+    pub(crate) principal: policy::Principal,
+    /// Its session at the account.
+    pub(crate) upstream: upstream::Session,
+    /// Its recording.
+    pub(crate) recording: recorder::Session,
+    /// The role it was given; nothing changes it.
+    pub(crate) role: String,
+    /// The account's number of the session.
+    number: Option<Box<RawValue>>,
+    opened: Instant,
+    /// What gives statements their meaning, from the account's answers.
+    state: Mutex<sql::Session>,
+    statements: Mutex<Statements>,
+    used: Mutex<Instant>,
+    /// When the operator wants to hear of it again, Unix milliseconds.
+    renew_by: Mutex<i64>,
+    /// Set once, with the reason.
+    closing: Mutex<Option<String>>,
+    /// Cancelled when it ends.
+    pub(crate) ended: CancellationToken,
+}
+
+/// The statements of a session, by the ids a driver may name.
+#[derive(Default)]
+struct Statements {
+    by_request: HashMap<String, Arc<Statement>>,
+    by_id: HashMap<Uuid, Arc<Statement>>,
+}
+
+/// The tokens of a login or a renewal, for the agent alone.
+pub(crate) struct Tokens {
+    pub(crate) session: String,
+    pub(crate) master: String,
+}
+
+impl Sessions {
+    /// Opens a session: asks the operator who this is, logs in, starts the recording. Gives the login's answer.
+    pub(crate) async fn log_in(
+        &self,
+        request: LoginRequest,
+        user_agent: Option<HeaderValue>,
+        parts: &Arc<Parts>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let opened = self.try_log_in(request, user_agent, parts).await;
+        let outcome = if opened.is_ok() { "opened" } else { "refused" };
+        parts.metrics.logins.get_or_create(&OutcomeLabels { outcome }).inc();
+        opened.map_err(Refusal::for_login)
+    }
+
+    async fn try_log_in(
+        &self,
+        request: LoginRequest,
+        user_agent: Option<HeaderValue>,
+        parts: &Arc<Parts>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let ruling = parts.first_ruling().await?;
+        ruling.in_force()?;
+        if self.open().len() >= parts.limits.sessions {
+            return Err(Refusal::denied(
+                "FG-6002",
+                format_args!(
+                    "this pod has {} open sessions already; close some",
+                    parts.limits.sessions
+                ),
+            ));
+        }
+        let limit = parts.limits.identity_token;
+        let claim = identity::claim(&request, &ruling.connection.account, limit)?;
+        let (passed, stripped) = filter(&request.parameters)?;
+        let key = SessionKey::generate().await.map_err(Refusal::internal)?;
+        let (recording_key, recording_public) = recording_key()?;
+        let ask = OpenSession {
+            identity_token: claim.token,
+            client: claim.client.clone(),
+            session_public_key: key.public_base64(),
+            recording_public_key: recording_public,
+            requested_role: request.role.clone(),
+        };
+        let opened = parts.operator.open_session(&ask).await.map_err(|error| match error {
+            crate::operator::CallError::Refused(problem) => Refusal::problem(Form::Login, &problem),
+            error => Refusal::denied(
+                "FG-1005",
+                format_args!(
+                    "no session can open now: {error}. Check the operator and the pod's way to it."
+                ),
+            ),
+        })?;
+        let login =
+            upstream::Login { opened: &opened, request: &request, parameters: passed, user_agent };
+        let started =
+            self.start(login, &key, recording_key, &ruling, stripped, claim.client, parts).await;
+        match started {
+            Ok(answer) => Ok(answer),
+            Err(refusal) => {
+                // Its credential must not outlive a session that never was.
+                let closed = parts.operator.close(&opened.session, "Refused").await;
+                if let Err(error) = closed {
+                    tracing::warn!(%error, "the operator was not told that a login failed");
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one caller, which names each")]
+    async fn start(
+        &self,
+        login: upstream::Login<'_>,
+        key: &SessionKey,
+        recording_key: SigningKey,
+        ruling: &Arc<Ruling>,
+        stripped: Vec<String>,
+        client: control::Client,
+        parts: &Arc<Parts>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let (opened, request) = (login.opened, login.request);
+        let transport =
+            parts.transport(ruling).map_err(|error| Refusal::denied("FG-4001", error))?;
+        let settings = (parts.limits, parts.timings);
+        let metrics = parts.metrics.clone();
+        let (upstream, answer) = upstream::Session::login(transport, key, login, settings, metrics)
+            .await
+            .map_err(|error| login_refusal(&error))?;
+        let opening = recorder::Opening {
+            session: opened.session.clone(),
+            key: recording_key,
+            certificate: serde_json::from_value(opened.certificate.clone())
+                .map_err(|_| Refusal::internal("the operator's certificate is not readable"))?,
+            opened: session_opened(opened, request, client, ruling, &answer.session_info),
+        };
+        let recording = match parts.recorder.open_session(opening).await {
+            Ok(recording) => recording,
+            Err(error) => {
+                upstream.logout().await;
+                return Err(Refusal::unrecorded(&error));
+            }
+        };
+        let leased = leased(&opened.credential);
+        let mut facts = vec![Fact::CredentialLeased(leased)];
+        if !stripped.is_empty() {
+            tracing::info!(session = opened.session, ?stripped, "session parameters were left out");
+        }
+        for fact in facts.drain(..) {
+            if let Err(error) = recording.record(fact).await {
+                upstream.logout().await;
+                return Err(Refusal::unrecorded(&error));
+            }
+        }
+        let session = Arc::new(Session {
+            id: opened.session.clone(),
+            principal: principal(&opened.principal),
+            upstream,
+            recording,
+            role: opened.role.clone(),
+            number: answer.session_id.clone(),
+            opened: Instant::now(),
+            state: Mutex::new(sql::Session::default()),
+            statements: Mutex::default(),
+            used: Mutex::new(Instant::now()),
+            renew_by: Mutex::new(opened.expires_at_ms),
+            closing: Mutex::default(),
+            ended: CancellationToken::new(),
+        });
+        session.follow(&SessionInfo {
+            role_name: Some(
+                answer.session_info.role_name.clone().unwrap_or_else(|| opened.role.clone()),
+            ),
+            ..answer.session_info.clone()
+        });
+        session.follow_parameters(&answer.parameters);
+        let role = answer.session_info.role_name.as_deref().unwrap_or(&opened.role);
+        if role != opened.role {
+            let reason = format!("the account gave the role {role} instead of {}", opened.role);
+            parts.close(&session, "Refused").await;
+            return Err(Refusal::denied("FG-4002", reason));
+        }
+        let tokens = self.issue(&session, parts.timings.session_token, parts.timings.session)?;
+        self.write_open().insert(session.id.clone(), Arc::clone(&session));
+        parts.metrics.sessions.set(i64::try_from(self.open().len()).unwrap_or(i64::MAX));
+        tracing::info!(session = session.id, role = session.role, "session opened");
+        Ok(snowflake::login::encode_answer(
+            &answer,
+            &tokens.session,
+            &tokens.master,
+            request.login_name.as_deref(),
+        ))
+    }
+
+    /// The session that a token speaks for. `polling` accepts a token whose hour ended during a wait.
+    pub(crate) fn find(&self, token: Option<&str>, polling: bool) -> Result<Arc<Session>, Refusal> {
+        let gone = || {
+            Refusal::new(
+                Form::SessionGone,
+                "FG-1004",
+                "the session is closed, expired or unknown: log in again",
+            )
+        };
+        let token = token.ok_or_else(gone)?;
+        let ticket = self.ticket(token).filter(|ticket| ticket.use_for == Use::Statements);
+        let ticket = ticket.ok_or_else(gone)?;
+        if let Some(reason) = ticket.session.closing() {
+            return Err(Refusal::new(
+                Form::SessionGone,
+                "FG-1004",
+                format_args!("the session was closed ({reason}): log in again"),
+            ));
+        }
+        if !polling && ticket.ends < Instant::now() {
+            return Err(Refusal::new(Form::SessionExpired, "FG-1004", "the session token expired"));
+        }
+        ticket.session.touch();
+        Ok(ticket.session)
+    }
+
+    /// New tokens for an open session, by its master token.
+    pub(crate) fn renew(
+        &self,
+        master: Option<&str>,
+        old: &str,
+        parts: &Parts,
+    ) -> Result<(Tokens, Option<Box<RawValue>>), Refusal> {
+        let gone = || {
+            Refusal::new(
+                Form::MasterExpired,
+                "FG-1004",
+                "the session is closed, expired or unknown: log in again",
+            )
+        };
+        let ticket = self.ticket(master.ok_or_else(gone)?).ok_or_else(gone)?;
+        let open = ticket.use_for == Use::Renewal && ticket.session.closing().is_none();
+        let same = self.ticket(old).is_some_and(|old| Arc::ptr_eq(&old.session, &ticket.session));
+        if !open || !same || ticket.ends < Instant::now() {
+            return Err(gone());
+        }
+        ticket.session.touch();
+        let left = parts.timings.session.saturating_sub(ticket.session.opened.elapsed());
+        let tokens = self.issue(&ticket.session, parts.timings.session_token, left)?;
+        Ok((tokens, ticket.session.number.clone()))
+    }
+
+    /// Forgets a session; gives false where somebody else is doing so.
+    pub(crate) fn remove(&self, session: &Session) -> bool {
+        let removed = self.write_open().remove(&session.id).is_some();
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        // Tokens of closed sessions are kept for a while, so that who uses them hears why; in bounded number.
+        if tokens.len() > 10_000 {
+            tokens.retain(|_, ticket| ticket.session.closing().is_none());
+        }
+        removed
+    }
+
+    /// Every open session.
+    pub(crate) fn open(&self) -> Vec<Arc<Session>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.values().cloned().collect()
+    }
+
+    /// The open session of that id.
+    pub(crate) fn by_id(&self, id: &str) -> Option<Arc<Session>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn write_open(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Arc<Session>>> {
+        self.open.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ticket(&self, token: &str) -> Option<Ticket> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(&digest(token)).cloned()
+    }
+
+    fn issue(
+        &self,
+        session: &Arc<Session>,
+        session_life: Duration,
+        master_life: Duration,
+    ) -> Result<Tokens, Refusal> {
+        let issued = Tokens { session: random_token()?, master: random_token()? };
+        let now = Instant::now();
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        // A token that ended long ago needs no answer of its own any more.
+        let day = Duration::from_secs(24 * 3600);
+        tokens.retain(|_, ticket| now.saturating_duration_since(ticket.ends) < day);
+        for (token, use_for, life) in [
+            (&issued.session, Use::Statements, session_life),
+            (&issued.master, Use::Renewal, master_life),
+        ] {
+            let ticket = Ticket { session: Arc::clone(session), use_for, ends: now + life };
+            tokens.insert(digest(token), ticket);
+        }
+        Ok(issued)
+    }
+}
+
+impl Session {
+    /// The state in which a statement would run now.
+    pub(crate) fn state(&self) -> sql::Session {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over where the account says the session stands.
+    pub(crate) fn follow(&self, info: &SessionInfo) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let take = |field: &mut Option<String>, value: &Option<String>| {
+            if value.is_some() {
+                field.clone_from(value);
+            }
+        };
+        take(&mut state.database, &info.database_name);
+        take(&mut state.schema, &info.schema_name);
+        take(&mut state.warehouse, &info.warehouse_name);
+        take(&mut state.role, &info.role_name);
+    }
+
+    /// Takes over parameters that change what names mean. Where one is seen changed, nothing is understood any more.
+    pub(crate) fn follow_parameters(&self, parameters: &[Parameter]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for Parameter { name, value } in parameters {
+            let value = value.get().trim_matches('"').to_ascii_lowercase();
+            match name.to_ascii_uppercase().as_str() {
+                "QUOTED_IDENTIFIERS_IGNORE_CASE" => state.ignore_case = value == "true",
+                "SEARCH_PATH" => {
+                    let path: String = value.chars().filter(|c| !c.is_whitespace()).collect();
+                    state.search_path = path != "$current,$public";
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Temporary objects that a statement made.
+    pub(crate) fn made_temporary(&self, names: impl IntoIterator<Item = sql::Name>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.temporary.extend(names);
+    }
+
+    /// Its state as records have it.
+    pub(crate) fn recorded_state(state: &sql::Session) -> entry::State {
+        entry::State {
+            role: state.role.clone().unwrap_or_default(),
+            warehouse: state.warehouse.clone(),
+            database: state.database.clone(),
+            schema: state.schema.clone(),
+        }
+    }
+
+    /// The statement of a request id: the one that runs or ran, or the new one that `make` starts.
+    pub(crate) fn statement(
+        &self,
+        request_id: &str,
+        most: usize,
+        make: impl FnOnce() -> Arc<Statement>,
+    ) -> Result<Arc<Statement>, Refusal> {
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = statements.by_request.get(request_id) {
+            return Ok(Arc::clone(known));
+        }
+        let running = statements.by_request.values().filter(|known| !known.is_done()).count();
+        if running >= most {
+            return Err(Refusal::denied(
+                "FG-6002",
+                format_args!(
+                    "this session has {running} statements in flight; wait for some to end"
+                ),
+            ));
+        }
+        let statement = make();
+        statements.by_request.insert(request_id.to_owned(), Arc::clone(&statement));
+        statements.by_id.insert(statement.id, Arc::clone(&statement));
+        Ok(statement)
+    }
+
+    /// The statement of this session with that request id.
+    pub(crate) fn by_request(&self, request_id: &str) -> Option<Arc<Statement>> {
+        let statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        statements.by_request.get(request_id).cloned()
+    }
+
+    /// The statement of this session with that id, ours or the account's.
+    pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Statement>> {
+        let statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        statements.by_id.get(&id).cloned()
+    }
+
+    /// The account calls the statement by this id.
+    pub(crate) fn also_known_as(&self, query_id: Uuid, statement: &Arc<Statement>) {
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        statements.by_id.entry(query_id).or_insert_with(|| Arc::clone(statement));
+    }
+
+    /// Statements that are not done.
+    pub(crate) fn running(&self) -> Vec<Arc<Statement>> {
+        let statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        statements.by_request.values().filter(|known| !known.is_done()).cloned().collect()
+    }
+
+    /// Somebody used it.
+    pub(crate) fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long nobody used it.
+    pub(crate) fn idle(&self) -> Duration {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// How long it is open.
+    pub(crate) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// When the operator must have heard of it, Unix milliseconds.
+    pub(crate) fn renew_by(&self) -> i64 {
+        *self.renew_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The operator has heard of it.
+    pub(crate) fn renewed(&self, until_ms: i64) {
+        *self.renew_by.lock().unwrap_or_else(PoisonError::into_inner) = until_ms;
+    }
+
+    /// Why it ends, if it does.
+    pub(crate) fn closing(&self) -> Option<String> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends it for new requests; false where it is ending already.
+    pub(crate) fn end(&self, reason: &str) -> bool {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if closing.is_some() {
+            return false;
+        }
+        *closing = Some(reason.to_owned());
+        drop(closing);
+        for statement in self.running() {
+            statement.cancel.cancel();
+        }
+        true
+    }
+
+    /// The entry that says its credential is gone.
+    pub(crate) fn dropped(&self, reason: &str) -> Fact {
+        Fact::CredentialDropped(CredentialDropped {
+            user: self.upstream.user.clone(),
+            reason: reason.to_owned(),
+        })
+    }
+}
+
+/// Parameters to pass on, and the names of those left out. One that changes what a statement means is refused.
+pub(crate) fn filter(parameters: &[Parameter]) -> Result<(Vec<Parameter>, Vec<String>), Refusal> {
+    let (mut passed, mut stripped) = (Vec::new(), Vec::new());
+    for parameter in parameters {
+        match fate(&parameter.name, &parameter.value) {
+            Fate::Passed => passed.push(parameter.clone()),
+            Fate::Stripped => stripped.push(parameter.name.chars().take(128).collect()),
+            Fate::Refused => {
+                return Err(Refusal::denied(
+                    "FG-2008",
+                    format_args!(
+                        "the parameter {} changes what statements mean and is pinned; leave it out",
+                        parameter.name
+                    ),
+                ));
+            }
+            Fate::SeveralStatements => {
+                return Err(Refusal::new(
+                    Form::StatementCount,
+                    "FG-2011",
+                    "several statements in one request are not supported: send them one by one, without \
+                     MULTI_STATEMENT_COUNT or with 1",
+                ));
+            }
+        }
+    }
+    Ok((passed, stripped))
+}
+
+fn login_refusal(error: &upstream::UpstreamError) -> Refusal {
+    use upstream::UpstreamError;
+    match error {
+        UpstreamError::Unreachable(_) => Refusal::new(Form::Login, "FG-4001", error),
+        _ => Refusal::new(Form::Login, "FG-4002", error),
+    }
+}
+
+fn principal(principal: &control::Principal) -> policy::Principal {
+    policy::Principal {
+        human: principal.human.as_ref().map(|human| policy::Human {
+            issuer: human.issuer.clone(),
+            subject: human.subject.clone(),
+            groups: human.groups.clone(),
+            username: human.kubernetes_username.clone(),
+            verified: human.verified,
+        }),
+    }
+}
+
+fn session_opened(
+    opened: &OpenedSession,
+    request: &LoginRequest,
+    client: control::Client,
+    ruling: &Ruling,
+    info: &SessionInfo,
+) -> SessionOpened {
+    let control::Workload { namespace, pod, pod_uid, service_account, kind, name, node } =
+        opened.principal.workload.clone();
+    SessionOpened {
+        workload: entry::Workload { namespace, pod, pod_uid, service_account, kind, name, node },
+        human: opened.principal.human.clone().map(|human| entry::Human {
+            issuer: human.issuer,
+            subject: human.subject,
+            groups: human.groups,
+            kubernetes_username: human.kubernetes_username,
+            verified: human.verified,
+            expires_at_ms: human.expires_at_ms,
+        }),
+        client: entry::Client {
+            app_id: client.app_id,
+            app_version: client.app_version,
+            login_name: client.login_name,
+            environment: client.environment,
+        },
+        connection: ruling.connection.name.clone(),
+        account: opened.account.clone(),
+        state: entry::State {
+            role: opened.role.clone(),
+            warehouse: info.warehouse_name.clone(),
+            database: info.database_name.clone(),
+            schema: info.schema_name.clone(),
+        },
+        requested_role: request.role.clone(),
+        policy_hash: ruling.policy_hash.clone(),
+        durability: format!("{:?}", ruling.connection.durability),
+        recorder: concat!("frostgate-proxy ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+fn leased(credential: &Credential) -> CredentialLeased {
+    let (mode, user, expires_at_ms) = match credential {
+        Credential::EphemeralUser { user, expires_at_ms } => ("EphemeralUser", user, expires_at_ms),
+        Credential::KeyPair { user, expires_at_ms, .. } => ("KeyPair", user, expires_at_ms),
+    };
+    CredentialLeased { mode: mode.to_owned(), user: user.clone(), expires_at_ms: *expires_at_ms }
+}
+
+/// A key for one recording, and its public half.
+fn recording_key() -> Result<(SigningKey, String), Refusal> {
+    use base64::Engine as _;
+    let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
+    aws_lc_rs::rand::fill(&mut *seed).map_err(|_| Refusal::internal("there is no randomness"))?;
+    let key = SigningKey::from_seed(&seed).map_err(|_| Refusal::internal("no recording key"))?;
+    let public = base64::engine::general_purpose::STANDARD.encode(key.public().0);
+    Ok((key, public))
+}
+
+/// 256 random bits, hexadecimal.
+pub(crate) fn random_token() -> Result<String, Refusal> {
+    let mut bytes = [0_u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Refusal::internal("there is no randomness"))?;
+    Ok(bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        use std::fmt::Write as _;
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+fn digest(token: &str) -> TokenDigest {
+    Sha256::digest(token.as_bytes()).into()
+}

@@ -1,0 +1,248 @@
+//! The life of one statement: [`run`], top to bottom.
+//!
+//! It runs as a task of its own, one per session and request id. The request that brought it, its retries and the
+//! polls only watch; a statement ends when it is done, is cancelled, or its client has been away for too long.
+
+pub(crate) mod approval;
+pub(crate) mod chunks;
+pub(crate) mod judge;
+pub(crate) mod outcome;
+pub(crate) mod record;
+pub(crate) mod rows;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http::HeaderValue;
+use snowflake::query::QueryRequest;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::Parts;
+use crate::downstream::refusal::Refusal;
+use crate::downstream::session::Session;
+use crate::recorder::Attempt;
+use crate::upstream::Dispatch;
+use judge::{Judged, Verdict};
+use outcome::{End, Outcome};
+
+/// A statement that a driver asked to run.
+pub(crate) struct Ask {
+    /// Our id of it, a UUIDv7: refusals and records name it, and the driver knows it until the account's is known.
+    pub(crate) id: Uuid,
+    /// The driver's id of the request.
+    pub(crate) request_id: String,
+    /// What it asks.
+    pub(crate) request: QueryRequest,
+    /// Parameters that were left out.
+    pub(crate) stripped: Vec<String>,
+    /// `Accept` of the driver.
+    pub(crate) accept: HeaderValue,
+    /// Where this driver reaches the proxy, for links: `https://host`.
+    pub(crate) base: String,
+    /// When it came.
+    pub(crate) since: Instant,
+    /// It is to end.
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Takes one statement from the agent's request to the recorded answer.
+///
+/// Each step's result is the next step's input; no step knows another. Whatever goes wrong ends in an [`Outcome`] that
+/// is recorded and answered like any other.
+async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
+    let judged = judge::judge(ask, session, parts).await;
+
+    // On record before anything leaves the pod: a crash from here on shows as an attempt without an outcome, never as
+    // a gap.
+    let mut attempt = match session.recording.attempt(record::attempted(ask, &judged)).await {
+        Ok(attempt) => attempt,
+        Err(error) => return Outcome::refused(ask, &Refusal::unrecorded(&error)),
+    };
+    let ended = carry_out(ask, judged, &mut attempt, session, parts).await;
+    record::complete(ask, attempt, ended).await
+}
+
+/// Everything between the attempt and the answer.
+async fn carry_out(
+    ask: &Ask,
+    judged: Judged,
+    attempt: &mut Attempt,
+    session: &Arc<Session>,
+    parts: &Arc<Parts>,
+) -> Result<rows::Relayed, End> {
+    let judged = match judged.verdict {
+        Verdict::Refused(refusal) => return Err(End::Refused(refusal)),
+        Verdict::Own(statement) => return rows::relay_again(ask, &statement, attempt).await,
+        Verdict::Decided(_) => judged,
+    };
+    // A hold can last for hours: what was decided before it is decided again after it.
+    let judged = approval::wait(ask, judged, attempt, session, parts).await?;
+    let lease = session.upstream.lease().await.map_err(End::upstream)?;
+    let dispatch = Dispatch {
+        request_id: &ask.request_id,
+        sql: &ask.request.sql,
+        body: ask.request.encode().into(),
+        accept: ask.accept.clone(),
+    };
+    let started = Instant::now();
+    let mut sending = session.upstream.sending(lease, dispatch, &ask.cancel);
+    let answer = loop {
+        // Every try is on record before it is made.
+        attempt.sent(&session.upstream.user).await.map_err(End::unrecorded)?;
+        if let Some(answer) = sending.go().await.map_err(End::upstream)? {
+            break answer;
+        }
+    };
+    parts.metrics.phase("upstream", started);
+    rows::relay(ask, answer, &judged, attempt, session, parts).await
+}
+
+/// A statement and whoever watches it.
+pub(crate) struct Statement {
+    /// Our id of it.
+    pub(crate) id: Uuid,
+    /// The driver's id of the request.
+    pub(crate) request_id: String,
+    /// SHA-256 of what the request means: the same id with another meaning is another request.
+    pub(crate) meaning: [u8; 32],
+    /// The driver comes back later.
+    pub(crate) asynchronous: bool,
+    /// When it came, Unix milliseconds.
+    pub(crate) started_ms: i64,
+    /// Ends it.
+    pub(crate) cancel: CancellationToken,
+    outcome: watch::Receiver<Option<Arc<Outcome>>>,
+    body: Mutex<Body>,
+    watchers: AtomicU32,
+    delivered: AtomicBool,
+    left: Mutex<Instant>,
+}
+
+/// The bytes of the answer, kept for retries within bounds.
+enum Body {
+    Running,
+    Kept(Bytes),
+    Dropped,
+}
+
+impl Statement {
+    /// Starts a statement.
+    pub(crate) fn start(
+        ask: Ask,
+        meaning: [u8; 32],
+        session: Arc<Session>,
+        parts: Arc<Parts>,
+    ) -> Arc<Self> {
+        let (done, outcome) = watch::channel(None);
+        let statement = Arc::new(Self {
+            id: ask.id,
+            request_id: ask.request_id.clone(),
+            meaning,
+            asynchronous: ask.request.asynchronous,
+            started_ms: jiff::Timestamp::now().as_millisecond(),
+            cancel: ask.cancel.clone(),
+            outcome,
+            body: Mutex::new(Body::Running),
+            watchers: AtomicU32::new(0),
+            delivered: AtomicBool::new(false),
+            left: Mutex::new(Instant::now()),
+        });
+        let this = Arc::clone(&statement);
+        let tracker = parts.statements.clone();
+        tracker.spawn(async move {
+            let ran = AssertUnwindSafe(run(&ask, &session, &parts)).catch_unwind().await;
+            // A panic refuses one statement; its attempt was recorded as lost when it unwound.
+            let mut outcome = ran.unwrap_or_else(|_| {
+                tracing::error!(statement = %ask.id, "a statement panicked");
+                Outcome::refused(&ask, &Refusal::internal("the statement could not be handled"))
+            });
+            if let Some(query_id) = outcome.query_id {
+                session.also_known_as(query_id, &this);
+            }
+            let body = std::mem::take(&mut outcome.body);
+            *this.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Kept(body.clone());
+            done.send_replace(Some(Arc::new(outcome)));
+            parts.answers.keep(&this, body.len());
+        });
+        statement
+    }
+
+    /// Waits for the outcome, at most this long.
+    pub(crate) async fn watch(self: &Arc<Self>, within: Duration) -> Option<Arc<Outcome>> {
+        let _watching = Watching::of(self);
+        let mut outcome = self.outcome.clone();
+        let done = outcome.wait_for(Option::is_some);
+        let done = tokio::time::timeout(within, done).await.ok()?.ok()?;
+        done.clone()
+    }
+
+    /// The outcome, if it is there.
+    pub(crate) fn outcome(&self) -> Option<Arc<Outcome>> {
+        self.outcome.borrow().clone()
+    }
+
+    /// Whether it ended.
+    pub(crate) fn is_done(&self) -> bool {
+        self.outcome.borrow().is_some()
+    }
+
+    /// The answer's bytes, unless they were dropped.
+    pub(crate) fn body(&self) -> Option<Bytes> {
+        match &*self.body.lock().unwrap_or_else(PoisonError::into_inner) {
+            Body::Kept(bytes) => Some(bytes.clone()),
+            Body::Running | Body::Dropped => None,
+        }
+    }
+
+    /// Somebody got the answer.
+    pub(crate) fn delivered(&self) {
+        self.delivered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody got the answer.
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Gives the answer's memory back; the id keeps its place.
+    pub(crate) fn drop_body(&self) {
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Dropped;
+    }
+
+    /// Somebody asked how it is doing: its client is there.
+    pub(crate) fn seen(&self) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long nobody has watched it.
+    pub(crate) fn deserted(&self) -> Duration {
+        if self.watchers.load(Ordering::Relaxed) > 0 {
+            return Duration::ZERO;
+        }
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Counts a watcher for as long as its request lives; a driver that hangs up drops it.
+struct Watching(Arc<Statement>);
+
+impl Watching {
+    fn of(statement: &Arc<Statement>) -> Self {
+        statement.watchers.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(statement))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,129 @@
+//! How a statement ended.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use snowflake::monitoring::State;
+use uuid::Uuid;
+
+use super::{Ask, Statement};
+use crate::downstream::refusal::{Form, Refusal};
+use crate::recorder::Unrecorded;
+use crate::upstream::UpstreamError;
+
+/// How a statement ended, and the answer to everybody who asks.
+pub(crate) struct Outcome {
+    /// The body of the answer; taken out and kept by the statement.
+    pub(crate) body: Bytes,
+    /// The word for monitoring.
+    pub(crate) state: State,
+    /// Code and text of a failure.
+    pub(crate) error: Option<(String, String)>,
+    /// The account's id of the statement.
+    pub(crate) query_id: Option<Uuid>,
+    /// When, Unix milliseconds.
+    pub(crate) ended_ms: i64,
+}
+
+/// Why there are no rows.
+pub(crate) enum End {
+    /// Frostgate said no.
+    Refused(Refusal),
+    /// It was cancelled before it ran.
+    Cancelled(Refusal),
+    /// Snowflake said no: its answer, made safe.
+    Failed {
+        /// The body for the driver.
+        body: Vec<u8>,
+        /// Snowflake's code.
+        code: String,
+        /// Its SQLSTATE.
+        sql_state: Option<String>,
+        /// The text as the agent reads it.
+        message: String,
+        /// Its id of the statement.
+        query_id: Option<Uuid>,
+    },
+    /// It was sent, and what became of it cannot be told.
+    Unknown(Refusal),
+}
+
+impl End {
+    /// An end because something could not be put on record.
+    pub(crate) fn unrecorded(error: Unrecorded) -> Self {
+        Self::Refused(Refusal::unrecorded(&error))
+    }
+
+    /// An end by what went wrong upstream.
+    pub(crate) fn upstream(error: UpstreamError) -> Self {
+        let refusal = |form, code| Refusal::new(form, code, &error);
+        match &error {
+            UpstreamError::Unreachable(_) => Self::Refused(refusal(Form::Unavailable, "FG-4001")),
+            UpstreamError::Login { .. } | UpstreamError::SessionLost(_) => Self::Refused(
+                Refusal::new(Form::SessionGone, "FG-4002", format_args!("{error}: log in again")),
+            ),
+            UpstreamError::NotUnderstood(_) => Self::Unknown(refusal(Form::Failed, "FG-4003")),
+            UpstreamError::OutcomeUnknown(_) => Self::Unknown(refusal(Form::Failed, "FG-4004")),
+            UpstreamError::Cancelled => Self::Cancelled(cancelled()),
+        }
+    }
+}
+
+/// The refusal of a statement that was cancelled before it ran.
+pub(crate) fn cancelled() -> Refusal {
+    Refusal::new(Form::Cancelled, "FG-3004", "the statement was cancelled before it ran")
+}
+
+impl Outcome {
+    /// Frostgate said no.
+    pub(crate) fn refused(ask: &Ask, refusal: &Refusal) -> Self {
+        let state = if refusal.form == Form::Cancelled { State::Aborted } else { State::Failed };
+        Self {
+            body: refusal.render(ask.id).into(),
+            state,
+            error: Some((refusal.wire().0.to_owned(), refusal.text(ask.id))),
+            query_id: None,
+            ended_ms: jiff::Timestamp::now().as_millisecond(),
+        }
+    }
+}
+
+/// The answers that are kept for retries, over all sessions, within one bound.
+pub(crate) struct Answers {
+    most: usize,
+    kept: Mutex<(usize, VecDeque<(Weak<Statement>, usize)>)>,
+}
+
+impl Answers {
+    /// Keeps at most this many bytes.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, kept: Mutex::default() }
+    }
+
+    /// Counts a new answer, and drops others until all fit: first those that were delivered, oldest first.
+    pub(crate) fn keep(&self, statement: &Arc<Statement>, length: usize) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (total, queue) = &mut *kept;
+        queue.retain(|(statement, length)| {
+            let alive = statement.strong_count() > 0;
+            if !alive {
+                *total = total.saturating_sub(*length);
+            }
+            alive
+        });
+        *total += length;
+        queue.push_back((Arc::downgrade(statement), length));
+        while *total > self.most && queue.len() > 1 {
+            let is_delivered = |(known, _): &(Weak<Statement>, usize)| {
+                known.upgrade().is_none_or(|known| known.is_delivered())
+            };
+            let at = queue.iter().position(is_delivered).unwrap_or(0);
+            let Some((known, length)) = queue.remove(at) else { break };
+            *total = total.saturating_sub(length);
+            if let Some(known) = known.upgrade() {
+                known.drop_body();
+            }
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Relay: the account's answer through the masks to the agent, and onto the record.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use recording::entry::{self, Payload};
+use snowflake::chunks::Chunk as Link;
+use snowflake::login::SessionInfo;
+use snowflake::monitoring::State;
+use snowflake::parameters::Parameter;
+use snowflake::query::{Answer, Edits};
+use snowflake::rows::{self, Column, Layout, Mask, RowsError, Value};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::chunks::Source;
+use super::judge::{Judged, Verdict};
+use super::outcome::{End, Outcome};
+use super::{Ask, Statement};
+use crate::Parts;
+use crate::downstream::refusal::{Form, Refusal};
+use crate::downstream::session::Session;
+use crate::recorder::Attempt;
+use crate::telemetry::{DirectionLabels, RowLabels};
+
+/// Answers above this are worked on off the threads that serve.
+const LARGE: usize = 256 << 10;
+
+/// An answer that is on record and may be released.
+pub(crate) struct Relayed {
+    pub(crate) body: Bytes,
+    pub(crate) query_id: Option<Uuid>,
+    pub(crate) rows: Option<u64>,
+    pub(crate) recorded: Payload,
+    pub(crate) chunks: u32,
+    pub(crate) columns: Vec<entry::Column>,
+}
+
+impl Relayed {
+    pub(crate) fn into_outcome(self) -> Outcome {
+        Outcome {
+            body: self.body,
+            state: State::Success,
+            error: None,
+            query_id: self.query_id,
+            ended_ms: jiff::Timestamp::now().as_millisecond(),
+        }
+    }
+}
+
+/// Takes an answer through the masks, onto the record, and gives what may be released.
+pub(crate) async fn relay(
+    ask: &Ask,
+    answer: Bytes,
+    judged: &Judged,
+    attempt: &Attempt,
+    session: &Arc<Session>,
+    parts: &Arc<Parts>,
+) -> Result<Relayed, End> {
+    let started = Instant::now();
+    let (Verdict::Decided(decision), Some(ruling)) = (&judged.verdict, &judged.ruling) else {
+        return Err(End::Refused(Refusal::internal("nobody decided")));
+    };
+    let decision = Arc::new(policy::Decision::clone(decision));
+    let plan = Plan { decision, key: ruling.mask_key.clone(), id: ask.id };
+    let links = plan.links(&answer)?;
+    // Every link gets its new name before the answer is written.
+    let named = parts.chunks.name(&links, &ask.base).map_err(End::Refused)?;
+    let size = answer.len();
+    let shape = {
+        let (plan, answer) = (plan.clone(), answer.clone());
+        let links = named.iter().map(|named| named.link.clone()).collect();
+        move || plan.shape(&answer, links)
+    };
+    let shaped = if size < LARGE {
+        shape()?
+    } else {
+        // A decoder that panics on a hostile stream refuses the answer, nothing else.
+        tokio::task::spawn_blocking(shape)
+            .await
+            .unwrap_or_else(|_| Err(not_understood("it cannot be decoded")))?
+    };
+    session.follow(&shaped.state);
+    session.follow_parameters(&shaped.parameters);
+    after(ask, judged, session, parts);
+    if let Some(role) = &shaped.state.role_name
+        && *role != session.role
+    {
+        let reason = format!("the session's role became {role}, which nobody granted");
+        parts.close_later(session, "Refused");
+        return Err(End::Refused(Refusal::denied("FG-2008", reason)));
+    }
+    parts.metrics.phase("mask", started);
+
+    let recording = Instant::now();
+    let recorded = if plan.decision.digest_only {
+        Payload { length: shaped.body.len() as u64, sha256: recording::Digest::of(&shaped.body) }
+    } else {
+        attempt
+            .rows(&shaped.body)
+            .await
+            .map_err(|error| End::Refused(Refusal::unrecorded(&error)))?
+    };
+    parts.metrics.phase("record", recording);
+
+    let chunks = u32::try_from(named.len()).unwrap_or(u32::MAX);
+    parts.chunks.serve(
+        named,
+        Source {
+            session: Arc::downgrade(session),
+            statement: ask.id,
+            query_id: shaped.query_id,
+            headers: shaped.chunk_headers,
+            layout: Arc::new(shaped.layout),
+            arrow: shaped.arrow,
+            digest_only: plan.decision.digest_only,
+        },
+    );
+    let masked = if plan.decision.masks.is_empty() { "false" } else { "true" };
+    parts.metrics.rows.get_or_create(&RowLabels { masked }).inc_by(shaped.rows.unwrap_or(0));
+    parts.metrics.masked_cells.inc_by(shaped.masked_cells);
+    let down = DirectionLabels { direction: "downstream" };
+    parts.metrics.bytes.get_or_create(&down).inc_by(shaped.body.len() as u64);
+    Ok(Relayed {
+        body: shaped.body,
+        query_id: shaped.query_id,
+        rows: shaped.rows,
+        recorded,
+        chunks,
+        columns: shaped.columns,
+    })
+}
+
+/// The answer of the session's own earlier statement once more: masked then, so masked now.
+pub(crate) async fn relay_again(
+    ask: &Ask,
+    earlier: &Arc<Statement>,
+    attempt: &Attempt,
+) -> Result<Relayed, End> {
+    let outcome = loop {
+        tokio::select! {
+            outcome = earlier.watch(std::time::Duration::from_secs(60)) => {
+                if let Some(outcome) = outcome {
+                    break outcome;
+                }
+            }
+            () = ask.cancel.cancelled() => return Err(End::Cancelled(super::outcome::cancelled())),
+        }
+    };
+    if let Some((_, message)) = &outcome.error {
+        let message = format!("the statement whose result is asked for did not succeed: {message}");
+        return Err(End::Refused(Refusal::denied("FG-6005", message)));
+    }
+    let Some(body) = earlier.body() else { return Err(End::Refused(evicted())) };
+    let columns = Answer::decode(&body)
+        .and_then(|answer| answer.columns())
+        .map_err(|error| End::Refused(Refusal::internal(error)))?;
+    let recorded =
+        attempt.rows(&body).await.map_err(|error| End::Refused(Refusal::unrecorded(&error)))?;
+    Ok(Relayed {
+        query_id: outcome.query_id,
+        rows: None,
+        recorded,
+        chunks: 0,
+        columns: columns
+            .into_iter()
+            .map(|column| entry::Column { name: column.name, data_type: column.word, masked: None })
+            .collect(),
+        body,
+    })
+}
+
+/// The refusal of an answer that is no longer kept.
+pub(crate) fn evicted() -> Refusal {
+    Refusal::new(
+        Form::Failed,
+        "FG-6006",
+        "the answer is no longer kept here; run the statement again under a new request id",
+    )
+}
+
+/// What a statement did to what is known of the account.
+fn after(ask: &Ask, judged: &Judged, session: &Session, parts: &Parts) {
+    use sql::Access;
+    let changed: Vec<sql::Name> = judged
+        .analysis
+        .objects
+        .iter()
+        .filter(|touch| matches!(touch.access, Access::Create | Access::Alter | Access::Drop))
+        .map(|touch| sql::Name::clone(&touch.name))
+        .collect();
+    parts.catalog.forget(&changed);
+    // What a temporary object is named hides what the catalog has under that name.
+    let words = ask.request.sql.split(|c: char| !c.is_ascii_alphanumeric());
+    let temporary = ["TEMP", "TEMPORARY", "VOLATILE"];
+    if words.into_iter().any(|word| temporary.iter().any(|it| word.eq_ignore_ascii_case(it))) {
+        session.made_temporary(judged.analysis.touched(Access::Create).cloned());
+    }
+}
+
+/// What is to be done with an answer.
+#[derive(Clone)]
+struct Plan {
+    decision: Arc<policy::Decision>,
+    key: policy::MaskKey,
+    id: Uuid,
+}
+
+/// An answer as the agent will see it.
+struct Shaped {
+    body: Bytes,
+    query_id: Option<Uuid>,
+    rows: Option<u64>,
+    masked_cells: u64,
+    columns: Vec<entry::Column>,
+    layout: Layout,
+    arrow: bool,
+    chunk_headers: std::collections::BTreeMap<String, String>,
+    state: SessionInfo,
+    parameters: Vec<Parameter>,
+}
+
+fn not_understood(error: impl std::fmt::Display) -> End {
+    End::Unknown(Refusal::new(
+        Form::Failed,
+        "FG-4003",
+        format_args!(
+            "the statement ran, but the account's answer is not understood and was not released: {error}"
+        ),
+    ))
+}
+
+impl Plan {
+    /// The links to further rows.
+    fn links(&self, answer: &[u8]) -> Result<Vec<Link>, End> {
+        let answer = Answer::decode(answer).map_err(not_understood)?;
+        if answer.success { answer.chunks().map_err(not_understood) } else { Ok(Vec::new()) }
+    }
+
+    /// Masks the rows that came with the answer and writes it anew.
+    fn shape(&self, bytes: &[u8], links: Vec<Link>) -> Result<Shaped, End> {
+        let answer = Answer::decode(bytes).map_err(not_understood)?;
+        if !answer.success {
+            return Err(self.failure(&answer));
+        }
+        if answer.is_transfer() {
+            return Err(End::Refused(Refusal::denied(
+                "FG-6006",
+                "moving files (PUT, GET) is not supported through Frostgate; insert rows instead",
+            )));
+        }
+        let columns = answer.columns().map_err(not_understood)?;
+        let layout = self.layout(columns)?;
+        let arrow = answer.is_arrow().map_err(not_understood)?;
+        let chunk_rows: u64 = links.iter().map(|link| link.row_count).sum();
+        let (rows, inline_rows, masked_cells) = inline(&answer, &layout, arrow)?;
+        let edits = Edits { rows, chunks: links, message: None };
+        let body = answer.encode(&layout, &edits).map_err(not_understood)?;
+        let returned: Option<u64> = answer.get("returned").map_err(not_understood)?;
+        let total: Option<u64> = answer.get("total").map_err(not_understood)?;
+        Ok(Shaped {
+            body: body.into(),
+            query_id: answer.query_id().map_err(not_understood)?,
+            rows: returned.or(total).or(inline_rows.map(|rows| rows + chunk_rows)),
+            masked_cells,
+            columns: self.recorded_columns(&layout),
+            layout,
+            arrow,
+            chunk_headers: answer.chunk_headers().map_err(not_understood)?,
+            state: answer.state().map_err(not_understood)?,
+            parameters: answer.parameters().map_err(not_understood)?,
+        })
+    }
+
+    /// The account's own failure. Its text may quote values that are masked; then only the code is passed on.
+    fn failure(&self, answer: &Answer<'_>) -> End {
+        let code = answer.code.clone().filter(|code| code.parse::<u32>().is_ok());
+        let code = code.unwrap_or_else(|| snowflake::error::INTERNAL.to_owned());
+        let text = answer.message.clone().unwrap_or_default();
+        let message = if self.decision.redact_errors {
+            format!(
+                "the account refused the statement with code {code}; its text is withheld because it could quote \
+                 masked values (statement {})",
+                self.id
+            )
+        } else {
+            text
+        };
+        let edits = Edits { message: Some(message.clone()), ..Edits::default() };
+        match answer.encode(&Layout::plain(Vec::new()), &edits) {
+            Ok(body) => End::Failed {
+                body,
+                code,
+                sql_state: answer.get("sqlState").ok().flatten(),
+                message,
+                query_id: answer.query_id().ok().flatten(),
+            },
+            Err(error) => not_understood(error),
+        }
+    }
+
+    /// Columns and masks by position; columns that are not the predicted ones release nothing.
+    fn layout(&self, columns: Vec<Column>) -> Result<Layout, End> {
+        let mismatch = |what: String| {
+            End::Refused(Refusal::denied(
+                "FG-2014",
+                format_args!(
+                    "the result's columns are not the predicted ones ({what}), so nothing was released: run it again"
+                ),
+            ))
+        };
+        if let Some(predicted) = &self.decision.columns {
+            if predicted.len() != columns.len() {
+                return Err(mismatch(format!("{} instead of {}", columns.len(), predicted.len())));
+            }
+            for (column, name) in columns.iter().zip(predicted) {
+                if name.as_ref().is_some_and(|name| *name != column.name) {
+                    return Err(mismatch(format!("a column is named {}", column.name)));
+                }
+            }
+        }
+        let mut layout = Layout::plain(columns);
+        for mask in &self.decision.masks {
+            let Some(column) = layout.columns.get(mask.position) else {
+                return Err(mismatch(format!("there is no column {}", mask.position)));
+            };
+            let kind = policy::Kind::of(&column.word, column.precision, column.scale);
+            let mask_of = ColumnMask { mask: mask.mask.clone(), key: self.key.clone(), kind };
+            if let Some(slot) = layout.masks.get_mut(mask.position) {
+                *slot = Some(Arc::new(mask_of));
+            }
+        }
+        Ok(layout)
+    }
+
+    fn recorded_columns(&self, layout: &Layout) -> Vec<entry::Column> {
+        let masked = |position: usize| {
+            let mask = self.decision.masks.iter().find(|mask| mask.position == position)?;
+            Some(super::record::method(&mask.mask))
+        };
+        let columns = layout.columns.iter().enumerate();
+        columns
+            .map(|(position, column)| entry::Column {
+                name: column.name.clone(),
+                data_type: column.word.clone(),
+                masked: masked(position),
+            })
+            .collect()
+    }
+}
+
+/// The inline rows after their masks: field and new value, rows, masked cells.
+type Inline = (Option<(&'static str, Vec<u8>)>, Option<u64>, u64);
+
+fn inline(answer: &Answer<'_>, layout: &Layout, arrow: bool) -> Result<Inline, End> {
+    let field = if arrow { "rowsetBase64" } else { "rowset" };
+    // Rows in the other format than the one announced would pass unmasked.
+    let other = if arrow { "rowset" } else { "rowsetBase64" };
+    let is_empty = |raw: &str| raw == "\"\"" || raw == "[]";
+    if layout.is_masked() && answer.raw(other).is_some_and(|raw| !is_empty(raw)) {
+        return Err(not_understood("rows in two formats"));
+    }
+    let Some(raw) = answer.raw(field) else { return Ok((None, None, 0)) };
+    if !layout.is_masked() || is_empty(raw) {
+        return Ok((None, None, 0));
+    }
+    let masked = if arrow {
+        let text = raw.trim_matches('"').replace("\\/", "/");
+        let stream = STANDARD.decode(text).map_err(not_understood)?;
+        let mut masked = rows::mask_stream(&stream, layout).map_err(not_understood)?;
+        masked.bytes = format!("\"{}\"", STANDARD.encode(&masked.bytes)).into_bytes();
+        masked
+    } else {
+        rows::mask_rowset(raw.as_bytes(), layout).map_err(not_understood)?
+    };
+    Ok((Some((field, masked.bytes)), Some(masked.rows), masked.masked_cells))
+}
+
+/// The rows of one chunk after their masks.
+pub(crate) fn chunk(bytes: &[u8], layout: &Layout, arrow: bool) -> Result<rows::Masked, RowsError> {
+    if arrow { rows::mask_stream(bytes, layout) } else { rows::mask_chunk(bytes, layout) }
+}
+
+/// A policy's mask over one column.
+struct ColumnMask {
+    mask: policy::Mask,
+    key: policy::MaskKey,
+    kind: policy::Kind,
+}
+
+impl Mask for ColumnMask {
+    fn apply<'a>(&self, _: &Column, value: Value<'a>) -> Value<'a> {
+        let value = match value {
+            Value::Null => policy::Value::Null,
+            Value::Text(text) => policy::Value::Text(text),
+            Value::Fixed(number) => policy::Value::Integer(number),
+            Value::Real(number) => policy::Value::Real(number),
+            Value::Boolean(truth) => policy::Value::Boolean(truth),
+            Value::Date(days) => policy::Value::Days(i64::from(days)),
+            Value::Time(units) => policy::Value::Time(units),
+            Value::Timestamp { seconds, nanos, offset } => {
+                policy::Value::Timestamp { seconds, nanoseconds: nanos, offset }
+            }
+            Value::Binary(bytes) => policy::Value::Binary(bytes),
+        };
+        match self.mask.apply(&self.key, self.kind, value) {
+            policy::Value::Null => Value::Null,
+            policy::Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
+            policy::Value::Integer(number) => Value::Fixed(number),
+            policy::Value::Real(number) => Value::Real(number),
+            policy::Value::Boolean(truth) => Value::Boolean(truth),
+            policy::Value::Days(days) => i32::try_from(days).map_or(Value::Null, Value::Date),
+            policy::Value::Time(units) => Value::Time(units),
+            policy::Value::Timestamp { seconds, nanoseconds, offset } => {
+                Value::Timestamp { seconds, nanos: nanoseconds, offset }
+            }
+            policy::Value::Binary(bytes) => Value::Binary(Cow::Owned(bytes.into_owned())),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The log, and the table of metrics.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Starts the log: one JSON object per line on stderr.
+pub fn start(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second subscriber in one process (tests) is no reason to stop.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// What the proxy counts. No label ever carries SQL or a user's text.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Statements by kind and decision.
+    pub(crate) statements: Family<StatementLabels, Counter>,
+    /// Seconds by phase of a statement.
+    pub(crate) phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
+    /// Rows relayed.
+    pub(crate) rows: Family<RowLabels, Counter>,
+    /// Cells that went through a mask.
+    pub(crate) masked_cells: Counter,
+    /// Bytes by direction.
+    pub(crate) bytes: Family<DirectionLabels, Counter>,
+    /// Open sessions.
+    pub(crate) sessions: Gauge,
+    /// Logins by outcome.
+    pub(crate) logins: Family<OutcomeLabels, Counter>,
+    /// Statements that were not understood.
+    pub(crate) parse_failures: Counter,
+    /// Statements whose lineage is unknown.
+    pub(crate) lineage_unknown: Counter,
+    /// Requests for endpoints that are not served.
+    pub(crate) unhandled: Family<PathLabels, Counter>,
+    /// Requests by endpoint.
+    pub(crate) requests: Family<EndpointLabels, Counter>,
+    /// Statements waiting for a human.
+    pub(crate) held: Gauge,
+    /// Which policies hold.
+    pub(crate) policy: Family<PolicyLabels, Gauge>,
+    /// Seconds since the last policy came.
+    pub(crate) staleness: Gauge,
+    /// Whether the stream from the operator is up.
+    pub(crate) connected: Gauge,
+    /// Requests sent upstream again.
+    pub(crate) upstream_retries: Counter,
+    /// Renewals of upstream sessions.
+    pub(crate) renewals: Counter,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct StatementLabels {
+    pub(crate) kind: String,
+    pub(crate) decision: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PhaseLabels {
+    pub(crate) phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RowLabels {
+    pub(crate) masked: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DirectionLabels {
+    pub(crate) direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutcomeLabels {
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PathLabels {
+    pub(crate) path_class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct EndpointLabels {
+    pub(crate) endpoint: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct PolicyLabels {
+    pub(crate) policy: String,
+    pub(crate) hash: String,
+    pub(crate) mode: &'static str,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0])
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            statements: Family::default(),
+            phases: Family::new_with_constructor(seconds),
+            rows: Family::default(),
+            masked_cells: Counter::default(),
+            bytes: Family::default(),
+            sessions: Gauge::default(),
+            logins: Family::default(),
+            parse_failures: Counter::default(),
+            lineage_unknown: Counter::default(),
+            unhandled: Family::default(),
+            requests: Family::default(),
+            held: Gauge::default(),
+            policy: Family::default(),
+            staleness: Gauge::default(),
+            connected: Gauge::default(),
+            upstream_retries: Counter::default(),
+            renewals: Counter::default(),
+        }
+    }
+
+    /// Names the series.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let proxy = registry.sub_registry_with_prefix("frostgate_proxy");
+        proxy.register("statements", "Statements by kind and decision", self.statements.clone());
+        proxy.register(
+            "statement_duration_seconds",
+            "Time of a statement by phase",
+            self.phases.clone(),
+        );
+        proxy.register("rows", "Rows relayed", self.rows.clone());
+        proxy.register("masked_cells", "Cells that were masked", self.masked_cells.clone());
+        proxy.register("bytes", "Bytes by direction", self.bytes.clone());
+        proxy.register("sessions_active", "Open sessions", self.sessions.clone());
+        proxy.register("logins", "Logins by outcome", self.logins.clone());
+        proxy.register(
+            "parse_failures",
+            "Statements that were not understood",
+            self.parse_failures.clone(),
+        );
+        proxy.register(
+            "lineage_unknown",
+            "Statements whose columns could not be traced",
+            self.lineage_unknown.clone(),
+        );
+        proxy.register(
+            "unhandled_endpoint",
+            "Requests for endpoints that are not served",
+            self.unhandled.clone(),
+        );
+        proxy.register("requests", "Requests by endpoint", self.requests.clone());
+        proxy.register("policy_generation_info", "Policies in force", self.policy.clone());
+        proxy.register(
+            "policy_staleness_seconds",
+            "Time since the last policy came",
+            self.staleness.clone(),
+        );
+        proxy.register(
+            "operator_connected",
+            "Whether the operator's stream is up",
+            self.connected.clone(),
+        );
+        proxy.register(
+            "upstream_retries",
+            "Requests sent to the account again",
+            self.upstream_retries.clone(),
+        );
+        proxy.register("upstream_renewals", "Renewals of sessions", self.renewals.clone());
+        let approval = registry.sub_registry_with_prefix("frostgate_approval");
+        approval.register("held_statements", "Statements waiting for a human", self.held.clone());
+    }
+
+    /// Notes how long a phase took.
+    pub(crate) fn phase(&self, phase: &'static str, since: tokio::time::Instant) {
+        self.phases.get_or_create(&PhaseLabels { phase }).observe(since.elapsed().as_secs_f64());
+    }
+}

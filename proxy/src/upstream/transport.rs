@@ -1,0 +1,245 @@
+//! Bytes to the account and back: one pool, HTTP/1.1 and 2, bounded bodies, no redirects.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use control::Connection;
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use url::Url;
+
+use super::resolver::Resolver;
+
+/// The way to one account.
+pub(crate) struct Transport {
+    /// To the account.
+    account: Pool,
+    /// To the stores where the account puts chunks: public ones too, where the account has a CA of its own.
+    stores: Pool,
+    base: String,
+    connect: Duration,
+}
+
+type Pool = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
+
+/// Why no answer came.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// Nothing was sent.
+    #[error("{0}")]
+    NotSent(String),
+    /// It was sent, or may have been.
+    #[error("{0}")]
+    Broken(String),
+    /// The answer is larger than it may be.
+    #[error("the answer exceeds {0} bytes")]
+    TooLarge(usize),
+    /// The answer is compressed in a way that cannot be undone.
+    #[error("the answer is not readable: {0}")]
+    Unreadable(String),
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+}
+
+/// Why the way to the account cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetUpError {
+    #[error("the connection's CA bundle is not readable: {0}")]
+    Ca(String),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Transport {
+    /// Sets up the way to the connection's account.
+    pub(crate) fn new(
+        connection: &Connection,
+        networks: Vec<IpNet>,
+        given: BTreeMap<String, SocketAddr>,
+        connect: Duration,
+    ) -> Result<Self, SetUpError> {
+        let public = || webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
+        let mut roots = rustls::RootCertStore::empty();
+        let mut store_roots = rustls::RootCertStore::empty();
+        store_roots.extend(public());
+        match &connection.ca_bundle {
+            Some(bundle) => {
+                for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+                    let certificate =
+                        certificate.map_err(|error| SetUpError::Ca(error.to_string()))?;
+                    store_roots.add(certificate.clone())?;
+                    roots.add(certificate)?;
+                }
+                if roots.is_empty() {
+                    return Err(SetUpError::Ca("it holds no certificate".to_owned()));
+                }
+            }
+            None => roots.extend(public()),
+        }
+        let resolver = Resolver::guarded(given, networks);
+        let account = pool(resolver.clone(), roots, connect)?;
+        let stores = pool(resolver, store_roots, connect)?;
+        let port =
+            if connection.port == 443 { String::new() } else { format!(":{}", connection.port) };
+        Ok(Self { account, stores, base: format!("https://{}{port}", connection.host), connect })
+    }
+
+    /// Sends a request to the account and reads the whole answer.
+    pub(crate) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Duration,
+        limit: usize,
+    ) -> Result<Reply, TransportError> {
+        let url = format!("{}{path}", self.base);
+        self.fetch(&self.account, method, &url, headers, body, deadline, limit).await
+    }
+
+    /// Gets a chunk from wherever the account put it.
+    pub(crate) async fn chunk(
+        &self,
+        url: &str,
+        headers: &BTreeMap<String, String>,
+        deadline: Duration,
+        limit: usize,
+    ) -> Result<Reply, TransportError> {
+        let not_sent = |text: &str| TransportError::NotSent(text.to_owned());
+        let parsed = Url::parse(url).map_err(|_| not_sent("the chunk's URL is not one"))?;
+        // The resolver looks at the address of a name; an address in the URL is looked at by it too.
+        if parsed.scheme() != "https"
+            || !parsed.username().is_empty()
+            || parsed.password().is_some()
+        {
+            return Err(not_sent("the chunk's URL is not a plain https URL"));
+        }
+        if let Some(url::Host::Ipv4(_) | url::Host::Ipv6(_)) = parsed.host() {
+            return Err(not_sent("the chunk's URL names an address instead of a host"));
+        }
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name =
+                HeaderName::try_from(name).map_err(|_| not_sent("a chunk header is not one"))?;
+            let value =
+                HeaderValue::try_from(value).map_err(|_| not_sent("a chunk header is not one"))?;
+            map.insert(name, value);
+        }
+        let none = Bytes::new();
+        self.fetch(&self.stores, Method::GET, parsed.as_str(), map, none, deadline, limit).await
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one request, spelled out once")]
+    async fn fetch(
+        &self,
+        pool: &Pool,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Duration,
+        limit: usize,
+    ) -> Result<Reply, TransportError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .body(Full::new(body))
+            .map_err(|error| TransportError::NotSent(error.to_string()))?;
+        *request.headers_mut() = headers;
+        // Nothing but gzip is asked for, so nothing else has to be undone.
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let exchange = async {
+            let response = pool.request(request).await.map_err(|error| {
+                let text = crate::causes(&error);
+                if error.is_connect() {
+                    TransportError::NotSent(text)
+                } else {
+                    TransportError::Broken(text)
+                }
+            })?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, limit).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    TransportError::TooLarge(limit)
+                } else {
+                    TransportError::Broken(crate::causes(&*error))
+                }
+            })?;
+            Ok((parts, body.to_bytes()))
+        };
+        let late =
+            |_| Err(TransportError::Broken(format!("no answer within {} s", deadline.as_secs())));
+        let (parts, body) = tokio::time::timeout(deadline.max(self.connect), exchange)
+            .await
+            .unwrap_or_else(late)?;
+        let gzip = parts
+            .headers
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        // Some stores serve gzip bytes without saying so.
+        let body = if gzip || body.starts_with(&[0x1f, 0x8b]) {
+            inflate(body, limit).await?
+        } else {
+            body
+        };
+        Ok(Reply { status: parts.status, body })
+    }
+}
+
+fn pool(
+    resolver: Resolver,
+    roots: rustls::RootCertStore,
+    connect: Duration,
+) -> Result<Pool, rustls::Error> {
+    let mut tcp = HttpConnector::new_with_resolver(resolver);
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(connect));
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(crate::tls::client_config(roots)?)
+        .https_only()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(60))
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        // A request whose connection was closed while idle was never sent; the pool may send it again.
+        .retry_canceled_requests(true)
+        .build(connector))
+}
+
+/// Inflates off the threads that serve.
+async fn inflate(body: Bytes, limit: usize) -> Result<Bytes, TransportError> {
+    let work = move || {
+        let mut inflated = Vec::with_capacity(body.len().saturating_mul(3).min(limit));
+        let mut reader = MultiGzDecoder::new(&body[..]).take(limit as u64 + 1);
+        match reader.read_to_end(&mut inflated) {
+            Err(error) => Err(TransportError::Unreadable(error.to_string())),
+            Ok(_) if inflated.len() > limit => Err(TransportError::TooLarge(limit)),
+            Ok(_) => Ok(Bytes::from(inflated)),
+        }
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(TransportError::Unreadable(error.to_string())))
+}
