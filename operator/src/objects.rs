@@ -3,10 +3,12 @@
 //! Everything the control server, the broker and the approvals want from Kubernetes passes through [`Objects`], so
 //! that the same code serves both. Nothing here caches: an implementor answers from what it watches.
 
+pub mod cluster;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use control::{Human, Workload};
+pub use control::{Human, Workload};
 use crds::{ApprovalRequest, SnowflakeConnection};
 use futures::stream::BoxStream;
 use tokio::sync::watch;
