@@ -1,5 +1,6 @@
 """Statements: what they answer, change and refuse."""
 
+import base64
 import datetime
 import decimal
 import uuid
@@ -197,3 +198,13 @@ def test_history_holds_who_ran_what(warehouse):
     assert entry["sql_text"] == "select /* exact  text */ 1 ;" and entry["query_id"] == answer["data"]["queryId"]
     assert (entry["user"], entry["role"], entry["status"], entry["rows"]) == ("ADMIN", "ACCOUNTADMIN", "SUCCESS", 1)
     assert entry["session_id"] == client.opened["sessionId"] and entry["query_tag"] == "tagged"
+
+
+def test_drivers_send_back_the_query_context_they_were_given(warehouse):
+    with warehouse.connect() as connection:
+        cursor = connection.cursor()
+        first = cursor.execute("select 'first'").sfqid
+        cursor.execute("select 'second'")
+    [entry] = warehouse.admin.executed("select 'second'")
+    [sent] = entry["query_context"]["entries"]
+    assert base64.b64decode(sent["context"]["base64Data"]).decode() == first

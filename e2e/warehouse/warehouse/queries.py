@@ -114,7 +114,7 @@ class Queries:
             "async": bool(body.get("asyncExec")), "is_internal": bool(body.get("isInternal")),
             "parameters": body.get("parameters") or {}, "query_tag": session.parameter(
                 "QUERY_TAG", body.get("parameters") or {}),
-            "application": session.application, "status": "RUNNING", "error_code": None, "error_message": None,
+            "application": session.application, "query_context": body.get("queryContextDTO"), "status": "RUNNING", "error_code": None, "error_message": None,
             "rows": None, "started": time.time(), "ended": None, "attempts": [],
         }
         return Query(query_id, session, request_id, str(body.get("sqlText", "")), body.get("bindings") or {},
