@@ -278,7 +278,7 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     }
     let refusal = refusal.expect("the spool never filled");
     assert_eq!(refusal.code(), "FG-5002");
-    assert!(bench.recorder.spool_bytes() <= 80_000);
+    assert!(bench.recorder.spool_bytes() <= 95_000, "the volume is never filled");
     // What already ran still ends on record; its rows do not fit any more, and the record says so.
     let answer = running.rows(&noise).await.unwrap();
     running.complete(Completed { answer, ..Completed::default() }).await.unwrap();

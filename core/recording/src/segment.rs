@@ -332,6 +332,17 @@ pub struct Reader<'a> {
     link: Digest,
 }
 
+impl Header {
+    /// What a file says of itself, before anything is believed.
+    ///
+    /// # Errors
+    /// When it is no segment, or its first frame is not whole.
+    pub fn of(bytes: &[u8]) -> Result<Self, Broken> {
+        let frame = Reader::new(bytes)?.next_frame()?.ok_or(Broken::Torn)?;
+        serde_json::from_slice(&frame.body).map_err(|_| Broken::Head)
+    }
+}
+
 impl<'a> Reader<'a> {
     /// Starts reading behind the magic.
     ///

@@ -28,6 +28,8 @@ pub struct Report {
     pub session: String,
     /// How it ends.
     pub state: State,
+    /// Whether a key of the caller's was the start; without one nothing says who wrote it.
+    pub is_anchored: bool,
     /// Segments that were read to their end.
     pub segments: u64,
     /// Entries 0 to here, exclusive, are intact.
@@ -144,6 +146,22 @@ pub fn verify_with(
     files: &BTreeMap<u64, Vec<u8>>,
     anchor: &PublicKey,
     ledger: Option<&[Leaf]>,
+    visit: impl FnMut(Item),
+) -> Report {
+    walk(session, files, Some(anchor), ledger, visit)
+}
+
+/// Shows every entry of a recording that is whole in itself, without a key: nothing says who wrote it.
+#[must_use]
+pub fn read(session: &str, files: &BTreeMap<u64, Vec<u8>>, visit: impl FnMut(Item)) -> Report {
+    walk(session, files, None, None, visit)
+}
+
+fn walk(
+    session: &str,
+    files: &BTreeMap<u64, Vec<u8>>,
+    anchor: Option<&PublicKey>,
+    ledger: Option<&[Leaf]>,
     mut visit: impl FnMut(Item),
 ) -> Report {
     let logged = ledger.map(|leaves| Logged::of(session, leaves));
@@ -189,11 +207,11 @@ pub fn verify_with(
     let is_closed = logged.as_ref().is_some_and(|it| it.is_closed);
     let is_missing = matches!(&first_break, Some(it) if it.problem == Problem::Missing);
     let state = match walk.ending {
-        // A session that is over and of which nothing ever arrived is as missing as a lost file.
-        _ if is_missing || (is_closed && count == 0) => State::Missing,
+        _ if is_missing => State::Missing,
         Ending::Closed => State::Closed,
         Ending::Torn => State::Torn,
-        Ending::None if is_closed => State::Torn,
+        // The session is over, and what ended it never arrived.
+        Ending::None if is_closed && first_break.is_none() => State::Missing,
         Ending::None => State::Open,
     };
     let against_ledger = logged.as_ref().map(|it| it.contradictions(&walk)).unwrap_or_default();
@@ -202,6 +220,7 @@ pub fn verify_with(
     Report {
         session: session.to_owned(),
         state,
+        is_anchored: anchor.is_some(),
         segments,
         entries: walk.next_entry,
         sealed: walk.sealed,
@@ -212,6 +231,12 @@ pub fn verify_with(
 }
 
 impl Report {
+    /// Whether the only thing wrong is that something is not here.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.state == State::Missing && self.contradictions.is_empty()
+    }
+
     /// Whether nothing was changed and nothing is missing, as far as can be told.
     #[must_use]
     pub fn is_intact(&self) -> bool {
@@ -225,7 +250,7 @@ impl fmt::Display for State {
             Self::Open => "open",
             Self::Closed => "closed",
             Self::Torn => "open, ended without a seal",
-            Self::Missing => "missing",
+            Self::Missing => "not all of it is here",
         })
     }
 }
@@ -240,16 +265,20 @@ impl fmt::Display for Break {
 impl fmt::Display for Report {
     /// One line that says it all, and one for each thing that is wrong.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match (self.is_intact(), &self.first_break) {
-            (true, _) => "intact",
-            (false, Some(it)) if it.problem == Problem::Missing => "MISSING",
-            (false, _) => "BROKEN",
+        let word = match self.is_intact() {
+            true if self.is_anchored => "intact",
+            true => "whole in itself, checked against no key",
+            false if self.is_missing() => "MISSING",
+            false => "BROKEN",
         };
         write!(
             f,
             "{}: {word}, {}, {} segments, {} entries, {} of them sealed",
             self.session, self.state, self.segments, self.entries, self.sealed
         )?;
+        if self.state == State::Missing && self.first_break.is_none() {
+            write!(f, "\n  the ledger closed the session, and its last segment is not here")?;
+        }
         if let Some(it) = &self.first_break {
             write!(f, "\n  first break at {it}")?;
             match self.entries {
@@ -270,7 +299,7 @@ impl fmt::Display for Report {
 /// How far the walk came.
 struct Walk<'a> {
     session: &'a str,
-    anchor: &'a PublicKey,
+    anchor: Option<&'a PublicKey>,
     next_entry: u64,
     sealed: u64,
     previous: Option<Digest>,
@@ -398,10 +427,11 @@ impl Walk<'_> {
         if header.previous != self.previous {
             return Err(Problem::Header("it follows another file than the one before it"));
         }
-        let certificate: Certificate = header
-            .certificate
-            .open(CERTIFICATE_CONTEXT, self.anchor)
-            .map_err(|error| Problem::Certificate(error.to_string()))?;
+        let certificate: Certificate = match self.anchor {
+            Some(anchor) => header.certificate.open(CERTIFICATE_CONTEXT, anchor),
+            None => header.certificate.unverified(),
+        }
+        .map_err(|error| Problem::Certificate(error.to_string()))?;
         if certificate.session != self.session {
             return Err(Problem::Certificate("it is for another session".into()));
         }
@@ -519,7 +549,7 @@ impl Logged {
 /// The rules between entries.
 struct Statements<'a> {
     session: &'a str,
-    anchor: &'a PublicKey,
+    anchor: Option<&'a PublicKey>,
     open: HashMap<String, Statement>,
     attempted: u64,
     has_gap: bool,
@@ -539,7 +569,7 @@ struct Statement {
 }
 
 impl<'a> Statements<'a> {
-    fn new(session: &'a str, anchor: &'a PublicKey) -> Self {
+    fn new(session: &'a str, anchor: Option<&'a PublicKey>) -> Self {
         Self {
             session,
             anchor,
@@ -594,10 +624,11 @@ impl<'a> Statements<'a> {
         };
         match &entry.fact {
             Fact::Approved(it) => {
-                let grant: Grant = it
-                    .grant
-                    .open(GRANT_CONTEXT, self.anchor)
-                    .map_err(|error| format!("the grant is not believed: {error}"))?;
+                let grant: Grant = match self.anchor {
+                    Some(anchor) => it.grant.open(GRANT_CONTEXT, anchor),
+                    None => it.grant.unverified(),
+                }
+                .map_err(|error| format!("the grant is not believed: {error}"))?;
                 let names = |list: &[crate::entry::Approver]| {
                     list.iter().map(|it| it.name.clone()).collect::<Vec<_>>()
                 };

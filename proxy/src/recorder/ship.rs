@@ -224,5 +224,5 @@ async fn ship_one<S: Shipper>(
         is_final: finished.is_final,
     };
     shipper.sealed(session, &notice).await?;
-    spool.remove(path).map_err(|error| ShipError(error.to_string()))
+    spool.remove(path, notice.is_final).map_err(|error| ShipError(error.to_string()))
 }

@@ -126,12 +126,13 @@ impl Spool {
         segments
     }
 
-    /// Forgets a shipped segment, and the session's folder with the last one.
-    pub(super) fn remove(&self, segment: &Path) -> io::Result<()> {
+    /// Forgets a shipped segment, and the session's folder with its last one. Only then: until it is over, the session
+    /// may be about to begin the next segment there.
+    pub(super) fn remove(&self, segment: &Path, is_final: bool) -> io::Result<()> {
         let length = segment.metadata().map_or(0, |it| it.len());
         fs::remove_file(segment)?;
         self.release(length);
-        if let Some(dir) = segment.parent() {
+        if let Some(dir) = segment.parent().filter(|_| is_final) {
             // Fails while anything else is in it, as it should.
             fs::remove_dir(dir).ok();
         }
