@@ -1,4 +1,5 @@
-//! `cargo xtask generate`: the YAML of the three kinds, from their types, wherever it is shipped.
+//! `cargo xtask generate`: the YAML of the three kinds, from their types, wherever it is shipped, and the chart's copy
+//! of what it shares with the kustomize base.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use crate::workspace;
 
 /// Where the definitions lie: beside their types, in the chart, in the kustomize base.
 const FOLDERS: [&str; 3] = ["crds/yaml", "charts/frostgate/crds", "config/crd"];
+
+/// Parts of the kustomize base that the chart ships as they are, but for the namespace of its release.
+const SHARED: [&str; 3] = ["rbac", "webhook", "policies"];
 
 /// Runs `cargo xtask generate`.
 pub(crate) fn run() -> Result<()> {
@@ -54,6 +58,22 @@ fn stale() -> Result<Vec<(PathBuf, String)>> {
             let path = workspace::root().join(folder).join(entry.file_name());
             if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
                 stale.push((path, text.clone()));
+            }
+        }
+    }
+    for folder in SHARED {
+        for entry in fs::read_dir(workspace::root().join("config").join(folder))? {
+            let name = entry?.file_name().into_string().unwrap_or_default();
+            if name == "kustomization.yaml" {
+                continue;
+            }
+            let source = format!("config/{folder}/{name}");
+            let text = fs::read_to_string(workspace::root().join(&source))?;
+            let text = text.replace("frostgate-system", "{{ .Release.Namespace }}");
+            let text = format!("# Generated from {source}: cargo xtask generate\n{text}");
+            let path = workspace::root().join(format!("charts/frostgate/templates/{folder}_{name}"));
+            if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+                stale.push((path, text));
             }
         }
     }
