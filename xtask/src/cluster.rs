@@ -89,6 +89,7 @@ pub(crate) fn up() -> Result<()> {
     if !fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
         bail!("a cluster needs root: containers, a bridge and control groups are created");
     }
+    let _alone = alone()?;
     packages::install()?;
     let binaries = Binaries {
         pause: binaries::pause()?,
@@ -157,6 +158,7 @@ pub(crate) fn up() -> Result<()> {
 }
 
 fn down() -> Result<()> {
+    let _alone = alone()?;
     if let Some(house) = House::find() {
         say("ending the cluster's processes");
         house.end()?;
@@ -228,6 +230,16 @@ fn pause(binary: &Path) -> Result<Image> {
         layers: vec![writer.finish()?],
         config: serde_json::json!({ "Entrypoint": ["/pause"], "User": "65535:65535" }),
     })
+}
+
+/// Waits until nobody else brings the cluster up or down; nobody does while the file is held.
+fn alone() -> Result<fs::File> {
+    let lock = fs::File::create(workspace::cache()?.join("cluster.lock"))?;
+    if lock.try_lock().is_err() {
+        say("waiting for another `cargo xtask cluster` to finish");
+        lock.lock()?;
+    }
+    Ok(lock)
 }
 
 /// Puts the built tools under their plain names.
