@@ -1,3 +1,9 @@
 //! Parses the arguments and runs.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    cli::run(cli::Args::parse())
+}

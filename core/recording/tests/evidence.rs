@@ -151,9 +151,10 @@ fn completed(id: &str, rows: u64, answer: Payload, chunks: u32, columns: Vec<Col
 fn arrow_chunk() -> Vec<u8> {
     let fields = [
         Field::new("NAME", DataType::Utf8, true),
-        Field::new("PRICE", DataType::Int64, true).with_metadata(
-            [("logicalType".to_owned(), "FIXED".to_owned()), ("scale".to_owned(), "2".to_owned())],
-        ),
+        Field::new("PRICE", DataType::Int64, true).with_metadata([
+            ("logicalType".to_owned(), "FIXED".to_owned()),
+            ("scale".to_owned(), "2".to_owned()),
+        ]),
     ];
     let schema = Arc::new(Schema::new(fields.to_vec()));
     let batch = RecordBatch::try_new(
