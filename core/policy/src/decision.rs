@@ -124,7 +124,8 @@ impl Effect {
 impl fmt::Display for Refusal {
     /// `FG-2003 denied by AccessPolicy ns/name rule "objects[1]": message. Hint: hint.`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} denied", self.code)?;
+        let outcome = if self.code == Code::ApprovalNeeded { "held" } else { "denied" };
+        write!(f, "{} {outcome}", self.code)?;
         if let Some(Rule { policy, rule }) = &self.rule {
             write!(f, " by AccessPolicy {policy} rule \"{rule}\"")?;
         }

@@ -53,6 +53,8 @@ fn understand(
     analysis: &mut Analysis,
 ) -> Result<(), Problem> {
     let tokens = one_statement(text, tokens, analysis.word)?;
+    // What ends the statement is not part of it: the parser sees the same tokens as we do.
+    let text = tokens.last().and_then(|last| text.get(..last.end)).unwrap_or(text);
     limits::shape(text, tokens)?;
     if session.ignore_case {
         return Err(Problem {

@@ -125,6 +125,6 @@ impl Table {
 }
 
 fn name_of(text: &str) -> Name {
-    let parts: Vec<&str> = text.split('.').collect();
+    let parts: Vec<&str> = text.split('.').map(|part| part.trim_matches('"')).collect();
     Name::new(parts[0], parts[1], parts[2])
 }

@@ -535,12 +535,20 @@ impl Resolver<'_> {
         if interpolate.is_some() {
             return Err(unsupported("INTERPOLATE"));
         }
+        let all = |this: &mut Self| {
+            for field in fields {
+                let columns = field.provenance.sources.clone();
+                this.steer(Place::Order, columns, Steering::Expression);
+            }
+        };
         match kind {
-            ast::OrderByKind::All(_) => {
-                for field in fields {
-                    let columns = field.provenance.sources.clone();
-                    self.steer(Place::Order, columns, Steering::Expression);
-                }
+            ast::OrderByKind::All(_) => all(self),
+            // The parser reads Snowflake's ORDER BY ALL as a column of that (reserved) name.
+            ast::OrderByKind::Expressions(keys)
+                if matches!(keys.as_slice(), [ast::OrderByExpr { expr: ast::Expr::Identifier(word), .. }]
+                    if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("ALL")) =>
+            {
+                all(self);
             }
             ast::OrderByKind::Expressions(keys) => {
                 for ast::OrderByExpr { expr, options: _, with_fill } in keys {
