@@ -31,8 +31,8 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use self::account::{Account, Purpose};
 pub use self::account::Error;
+use self::account::{Account, Purpose};
 use self::catalog::Memory;
 pub use self::catalog::Read;
 use crate::objects::{Objects, Source, SourceKind};
@@ -261,11 +261,13 @@ pub fn sweep_interval(connection: &SnowflakeConnection) -> Option<Duration> {
 /// # Errors
 /// When it is anything else.
 pub fn public_key(text: &str) -> Result<String, Problem> {
-    let refused = || Problem {
+    let refused = || {
+        Problem {
         code: "FG-6001".to_owned(),
         message: "sessionPublicKey must be an RSA key of at least 2048 bits: DER SubjectPublicKeyInfo, base64"
             .to_owned(),
         retryable: false,
+    }
     };
     let der = STANDARD.decode(text).map_err(|_| refused())?;
     let (rest, info) = SubjectPublicKeyInfo::from_der(&der).map_err(|_| refused())?;

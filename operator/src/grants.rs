@@ -83,8 +83,10 @@ fn approved(request: &ApprovalRequest, timely: &[&Decision]) -> Option<Grant> {
     if spec.policy_refs.is_empty() {
         return None;
     }
-    let satisfied =
-        spec.policy_refs.iter().all(|rule| approvers_of(request, rule, timely).len() >= needed(rule));
+    let satisfied = spec
+        .policy_refs
+        .iter()
+        .all(|rule| approvers_of(request, rule, timely).len() >= needed(rule));
     if !satisfied {
         return None;
     }

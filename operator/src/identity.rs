@@ -69,7 +69,9 @@ pub enum Invalid {
     #[error("its signature does not verify")]
     Signature,
     /// It is meant for somebody else.
-    #[error("it is not meant for Frostgate: its audience is none of the issuer's audiences in the connection")]
+    #[error(
+        "it is not meant for Frostgate: its audience is none of the issuer's audiences in the connection"
+    )]
     Audience,
     /// It is too old, too young, or without a usable time.
     #[error("its time does not hold: {0}")]
@@ -78,7 +80,9 @@ pub enum Invalid {
     #[error("its claim {0:?} is missing or of the wrong form")]
     Claim(String),
     /// The issuer left the groups out because they are too many.
-    #[error("its groups were left out by the issuer (overage); have the issuer send only the needed groups")]
+    #[error(
+        "its groups were left out by the issuer (overage); have the issuer send only the needed groups"
+    )]
     Overage,
     /// The keys of the issuer could not be read.
     #[error("the keys of its issuer could not be read: {0}")]
@@ -135,7 +139,9 @@ fn audience(issuer: &Issuer, claims: &Map<String, Value>) -> Result<(), Invalid>
         value.as_str().is_some_and(|value| issuer.audiences.iter().any(|known| known == value))
     };
     let meant = match claims.get("aud") {
-        Some(Value::Array(values)) => values.iter().all(Value::is_string) && values.iter().any(ours),
+        Some(Value::Array(values)) => {
+            values.iter().all(Value::is_string) && values.iter().any(ours)
+        }
         Some(value) => ours(value),
         None => false,
     };
@@ -182,7 +188,8 @@ fn is_name(value: &str) -> bool {
 fn groups(issuer: &Issuer, claims: &Map<String, Value>) -> Result<Vec<String>, Invalid> {
     let Some(claim) = &issuer.groups_claim else { return Ok(Vec::new()) };
     let elsewhere = claims.get("_claim_names").and_then(Value::as_object);
-    if elsewhere.is_some_and(|names| names.contains_key(claim)) || claims.contains_key("hasgroups") {
+    if elsewhere.is_some_and(|names| names.contains_key(claim)) || claims.contains_key("hasgroups")
+    {
         return Err(Invalid::Overage);
     }
     let wrong = || Invalid::Claim(claim.clone());

@@ -108,10 +108,14 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         tracing::warn!(%error, "account");
         let (code, message, retryable) = match error {
-            Error::Configuration(_) => ("FG-4002", "the SnowflakeConnection cannot work as it is", false),
+            Error::Configuration(_) => {
+                ("FG-4002", "the SnowflakeConnection cannot work as it is", false)
+            }
             Error::Unreachable(_) => ("FG-4001", "the Snowflake account cannot be reached", true),
             Error::Login { .. } => ("FG-4002", "Snowflake refused the operator's own login", false),
-            Error::Statement { .. } => ("FG-4002", "Snowflake refused what the session needs", false),
+            Error::Statement { .. } => {
+                ("FG-4002", "Snowflake refused what the session needs", false)
+            }
             Error::NotUnderstood(_) => ("FG-4003", "Snowflake's answer was not understood", true),
         };
         let message = format!("{message}; the reason is in the operator's log");

@@ -81,7 +81,8 @@ impl Memory {
     ) -> Vec<&'a CatalogName> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let good = |known: &Known| {
-            let believed = if known.object.is_some() { believed } else { believed.min(MISSING_FOR) };
+            let believed =
+                if known.object.is_some() { believed } else { believed.min(MISSING_FOR) };
             known.at.elapsed() < believed && not_before.is_none_or(|moment| known.at >= moment)
         };
         names.iter().copied().filter(|name| !known.get(name).is_some_and(good)).collect()

@@ -37,8 +37,8 @@ impl Key {
     /// Reads the key.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| KeyError::NotUnderstood)?;
-        let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der())
-            .map_err(|_| KeyError::NotUnderstood)?;
+        let pair =
+            RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| KeyError::NotUnderstood)?;
         if pair.public_modulus_len() < 256 {
             return Err(KeyError::NotUnderstood);
         }
@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(token.claims["sub"], "MYORG-ANALYTICS.PROVISIONER");
         let expected = format!("MYORG-ANALYTICS.PROVISIONER.SHA256:{fingerprint}");
         assert_eq!(token.claims["iss"], expected);
-        assert_eq!(token.claims["exp"].as_i64().unwrap() - token.claims["iat"].as_i64().unwrap(), 60);
+        assert_eq!(
+            token.claims["exp"].as_i64().unwrap() - token.claims["iat"].as_i64().unwrap(),
+            60
+        );
     }
 
     #[test]
@@ -128,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_no_private_key_is_refused() {
-        for pem in ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+        for pem in ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+        {
             assert_eq!(Key::from_pem(pem.as_bytes()).err(), Some(KeyError::NotUnderstood));
         }
     }

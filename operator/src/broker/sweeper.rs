@@ -61,7 +61,12 @@ pub async fn sweep(parts: &Parts, connection: &SnowflakeConnection) -> usize {
             tracing::warn!(connection = name, user = user.name, %error, "orphan not dropped");
             continue;
         }
-        tracing::info!(connection = name, user = user.name, session = user.session, "orphan dropped");
+        tracing::info!(
+            connection = name,
+            user = user.name,
+            session = user.session,
+            "orphan dropped"
+        );
         dropped += 1;
         let logged = parts.ledger.drop_credential(&user.session, &user.name, "Orphaned").await;
         if let Err(error) = logged {

@@ -26,7 +26,8 @@ async fn setting() -> Setting {
 
 async fn mint(setting: &Setting, user: &str) -> Result<(), Error> {
     let key = public_key(&session_key()).unwrap();
-    let mint = Mint { session: SESSION, user, public_key: &key, role: "analyst", warehouse: Some("WH") };
+    let mint =
+        Mint { session: SESSION, user, public_key: &key, role: "analyst", warehouse: Some("WH") };
     setting.broker.mint(&setting.connection, &mint).await
 }
 
@@ -39,9 +40,12 @@ async fn a_user_is_made_with_one_role_and_dropped_in_order() {
     let user = setting.account.with(|state| state.users["FG_A"].clone());
     assert_eq!(user.roles, ["ANALYST"]);
     assert_eq!(user.comment, format!("frostgate cluster-one {SESSION}"));
-    for part in
-        ["TYPE = SERVICE", "DEFAULT_SECONDARY_ROLES = ()", "DAYS_TO_EXPIRY = 1", "NETWORK_POLICY = \"EGRESS\""]
-    {
+    for part in [
+        "TYPE = SERVICE",
+        "DEFAULT_SECONDARY_ROLES = ()",
+        "DAYS_TO_EXPIRY = 1",
+        "NETWORK_POLICY = \"EGRESS\"",
+    ] {
         assert!(user.text.contains(part), "{part} in {}", user.text);
     }
     setting.broker.retire(&setting.connection, "FG_A").await.unwrap();
@@ -82,7 +86,9 @@ async fn a_session_that_ended_is_replaced_once_and_nothing_runs_twice() {
     mint(&setting, "FG_A").await.unwrap();
     assert_eq!(setting.account.with(|state| state.logins.len()), 2);
     setting.account.with(|state| {
-        state.faults.extend([("SHOW USERS", Fault::SessionOver), ("SHOW USERS", Fault::SessionOver)]);
+        state
+            .faults
+            .extend([("SHOW USERS", Fault::SessionOver), ("SHOW USERS", Fault::SessionOver)]);
     });
     setting.broker.users(&setting.connection).await.unwrap_err();
 }
@@ -104,7 +110,10 @@ async fn only_users_of_this_broker_are_found() {
             ("FG_HUMAN", user("the finance group", "PROVISIONER")),
             ("FG_BARE", user("", "PROVISIONER")),
             ("FG_OTHER_CLUSTER", user(&format!("frostgate cluster-two {SESSION}"), "PROVISIONER")),
-            ("FG_LONGER_CLUSTER", user(&format!("frostgate cluster-one-b {SESSION}"), "PROVISIONER")),
+            (
+                "FG_LONGER_CLUSTER",
+                user(&format!("frostgate cluster-one-b {SESSION}"), "PROVISIONER"),
+            ),
             ("FG_OTHER_OWNER", user(&ours, "USERADMIN")),
             ("FG_NO_SESSION", user("frostgate cluster-one somebody", "PROVISIONER")),
         ] {
@@ -159,14 +168,23 @@ async fn the_catalog_is_read_with_its_own_role_and_remembered() {
     let setting = setting().await;
     setting.account.with(|state| {
         state.results = vec![
-            ("INFORMATION_SCHEMA.COLUMNS", json!({
+            (
+                "INFORMATION_SCHEMA.COLUMNS",
+                json!({
                 "columns": ["TABLE_SCHEMA", "TABLE_NAME", "COLUMN_NAME", "DATA_TYPE"],
-                "rows": [["PUBLIC", "T", "ID", "NUMBER"], ["PUBLIC", "T", "SSN", "TEXT"]] })),
-            ("INFORMATION_SCHEMA.TABLES", json!({
+                "rows": [["PUBLIC", "T", "ID", "NUMBER"], ["PUBLIC", "T", "SSN", "TEXT"]] }),
+            ),
+            (
+                "INFORMATION_SCHEMA.TABLES",
+                json!({
                 "columns": ["TABLE_SCHEMA", "TABLE_NAME", "TABLE_TYPE"],
-                "rows": [["PUBLIC", "T", "BASE TABLE"]] })),
-            ("INFORMATION_SCHEMA.VIEWS", json!({
-                "columns": ["TABLE_SCHEMA", "TABLE_NAME", "VIEW_DEFINITION"], "rows": [] })),
+                "rows": [["PUBLIC", "T", "BASE TABLE"]] }),
+            ),
+            (
+                "INFORMATION_SCHEMA.VIEWS",
+                json!({
+                "columns": ["TABLE_SCHEMA", "TABLE_NAME", "VIEW_DEFINITION"], "rows": [] }),
+            ),
         ];
     });
     let name = |name: &str| CatalogName {
@@ -181,7 +199,9 @@ async fn the_catalog_is_read_with_its_own_role_and_remembered() {
     assert_eq!(setting.account.with(|state| state.statements.len()), 3);
     setting.broker.catalog(&setting.connection, &names, false).await.unwrap();
     assert_eq!(setting.account.with(|state| state.statements.len()), 3, "it was remembered");
-    setting.account.with(|state| state.results[0].1["rows"] = json!([["PUBLIC", "T", "ID", "NUMBER"]]));
+    setting
+        .account
+        .with(|state| state.results[0].1["rows"] = json!([["PUBLIC", "T", "ID", "NUMBER"]]));
     let read = setting.broker.catalog(&setting.connection, &names, true).await.unwrap();
     assert_eq!((read.objects[0].columns.len(), read.changed), (1, true));
 }
@@ -206,5 +226,7 @@ async fn names_of_users_are_random_and_plain() {
     );
     assert_ne!(one, two);
     assert!(one.starts_with("FG_") && one.len() == 23, "{one}");
-    assert!(one.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase() || byte.is_ascii_digit()));
+    assert!(
+        one.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    );
 }

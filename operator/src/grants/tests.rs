@@ -16,7 +16,13 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn rule(name: &str, approvers: Approvers) -> PolicyRef {
-    PolicyRef { name: name.into(), rule: "deletes".into(), generation: 1, approvers, grant_seconds: 300 }
+    PolicyRef {
+        name: name.into(),
+        rule: "deletes".into(),
+        generation: 1,
+        approvers,
+        grant_seconds: 300,
+    }
 }
 
 fn request(rules: Vec<PolicyRef>, human: Option<&str>) -> ApprovalRequest {
@@ -97,7 +103,12 @@ fn decisions_come_to_what_the_rules_say() {
     let two = || vec![rule("p", approvers(&[], 2, true))];
     let steward = || vec![rule("p", approvers(&["stewards"], 1, true))];
     let lenient = || vec![rule("p", approvers(&[], 1, false))];
-    let both = || vec![rule("p", approvers(&["stewards"], 1, true)), rule("q", approvers(&["owners"], 1, true))];
+    let both = || {
+        vec![
+            rule("p", approvers(&["stewards"], 1, true)),
+            rule("q", approvers(&["owners"], 1, true)),
+        ]
+    };
     for (rules, human, decisions, expected) in [
         (one(), None, vec![], "pending 0/1"),
         (one(), None, vec!["+bob"], "approved 1/1 by bob"),

@@ -5,9 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,8 +60,11 @@ impl fmt::Debug for KeySource {
 #[derive(Default)]
 pub struct Keys {
     /// By issuer and source: two connections may trust one issuer through different roots.
-    known: Mutex<HashMap<(String, KeySource), Arc<tokio::sync::Mutex<Cached>>>>,
+    known: Mutex<HashMap<(String, KeySource), Slot>>,
 }
+
+/// What is known of one issuer, held while it is asked.
+type Slot = Arc<tokio::sync::Mutex<Cached>>;
 
 /// What is known of one issuer.
 #[derive(Default)]
@@ -87,10 +88,8 @@ impl Keys {
     /// Checks the signature of a token of the issuer.
     pub(super) async fn verify(&self, issuer: &Issuer, token: &Token<'_>) -> Result<(), Invalid> {
         let keys = self.of(issuer, token.key_id.as_deref()).await?;
-        let named: Vec<&Key> = keys
-            .iter()
-            .filter(|key| token.key_id.is_none() || key.id == token.key_id)
-            .collect();
+        let named: Vec<&Key> =
+            keys.iter().filter(|key| token.key_id.is_none() || key.id == token.key_id).collect();
         if named.is_empty() {
             return Err(Invalid::Key);
         }
@@ -148,7 +147,8 @@ impl Cached {
             return false;
         }
         let fresh = self.fetched.is_some_and(|at| at.elapsed() < FRESH);
-        let known = key_id.is_none_or(|id| self.keys.iter().any(|key| key.id.as_deref() == Some(id)));
+        let known =
+            key_id.is_none_or(|id| self.keys.iter().any(|key| key.id.as_deref() == Some(id)));
         !fresh || !known
     }
 }
@@ -218,10 +218,12 @@ impl Key {
     /// The key with the algorithms it may be used for; `None` if there are none.
     fn of(jwk: &Jwk) -> Option<Self> {
         let common = &jwk.common;
-        if common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature) {
+        if common.public_key_use.as_ref().is_some_and(|purpose| *purpose != PublicKeyUse::Signature)
+        {
             return None;
         }
-        let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
+        let verifies =
+            |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
         if !common.key_operations.as_ref().is_none_or(verifies) {
             return None;
         }

@@ -67,7 +67,10 @@ fn issuer() -> Issuer {
         audiences: vec!["frostgate".into(), "frostgate-test".into()],
         keys: KeySource::Static(key_set().to_string()),
         groups_claim: Some("groups".into()),
-        kubernetes_username: Some(UsernameMapping { claim: "email".into(), prefix: "oidc:".into() }),
+        kubernetes_username: Some(UsernameMapping {
+            claim: "email".into(),
+            prefix: "oidc:".into(),
+        }),
     }
 }
 
@@ -76,7 +79,7 @@ fn claims() -> Value {
         "groups": ["analysts"], "email": "alice@corp", "email_verified": true })
 }
 
-fn with(change: Value) -> Value {
+fn with(change: &Value) -> Value {
     let mut claims = claims();
     for (name, value) in change.as_object().unwrap() {
         if value.is_null() {
@@ -100,7 +103,7 @@ fn rsa(claims: &Value) -> String {
     raw(&header, &claims.to_string(), &SIGNER.rsa, Algorithm::RS256)
 }
 
-fn header(change: Value) -> String {
+fn header(change: &Value) -> String {
     let mut header = json!({ "alg": "RS256", "typ": "JWT", "kid": "rsa" });
     for (name, value) in change.as_object().unwrap() {
         if value.is_null() {
@@ -140,9 +143,9 @@ async fn a_good_token_gives_subject_groups_and_user_name() {
         let token = raw(&header, &body, key, algorithm);
         assert!(ask(&token).await.is_ok(), "{kid}");
     }
-    let several = rsa(&with(json!({ "aud": ["other", "frostgate-test"] })));
+    let several = rsa(&with(&json!({ "aud": ["other", "frostgate-test"] })));
     assert!(ask(&several).await.is_ok(), "one of several audiences is ours");
-    let edge = rsa(&with(json!({ "exp": NOW - 59, "nbf": NOW + 59, "iat": NOW + 59 })));
+    let edge = rsa(&with(&json!({ "exp": NOW - 59, "nbf": NOW + 59, "iat": NOW + 59 })));
     assert!(ask(&edge).await.is_ok(), "clocks may be a minute apart");
 }
 
@@ -171,8 +174,12 @@ async fn hostile_tokens_are_refused_with_the_reason() {
         let header = URL_SAFE_NO_PAD.encode(json!({ "alg": "ES256", "kid": "ec" }).to_string());
         format!("{header}.{}.{}", parts[1], URL_SAFE_NO_PAD.encode([0x30, 6, 2, 1, 1, 2, 1, 1]))
     };
-    let other_curve =
-        raw(&json!({ "alg": "ES384", "kid": "ec" }).to_string(), &body, &SIGNER.ec384, Algorithm::ES384);
+    let other_curve = raw(
+        &json!({ "alg": "ES384", "kid": "ec" }).to_string(),
+        &body,
+        &SIGNER.ec384,
+        Algorithm::ES384,
+    );
     let stranger = raw(
         &json!({ "alg": "RS256", "kid": "rsa", "jwk": jwk("rsa", &SIGNER.stranger, Algorithm::RS256) })
             .to_string(),
@@ -203,39 +210,67 @@ async fn hostile_tokens_are_refused_with_the_reason() {
         ("empty signature", none("RS256"), algorithm),
         ("the public key as a shared secret", confused, algorithm),
         ("HS256 without confusion", unsigned("HS512"), algorithm),
-        ("another algorithm of the same key type", header(json!({ "alg": "PS256" })), algorithm),
-        ("the algorithm of another key", header(json!({ "alg": "ES256" })), algorithm),
+        ("another algorithm of the same key type", header(&json!({ "alg": "PS256" })), algorithm),
+        ("the algorithm of another key", header(&json!({ "alg": "ES256" })), algorithm),
         ("a key of its own in the header", stranger, "its signature does not verify"),
-        ("a key id that is a path", header(json!({ "kid": "../../etc/passwd" })), "the issuer has no key"),
-        ("a key id that is SQL", header(json!({ "kid": "' OR 1=1" })), "the issuer has no key"),
-        ("no key id", header(json!({ "kid": null })), "ok"),
-        ("a key id that is a list", header(json!({ "kid": ["rsa"] })), format),
+        (
+            "a key id that is a path",
+            header(&json!({ "kid": "../../etc/passwd" })),
+            "the issuer has no key",
+        ),
+        ("a key id that is SQL", header(&json!({ "kid": "' OR 1=1" })), "the issuer has no key"),
+        ("no key id", header(&json!({ "kid": null })), "ok"),
+        ("a key id that is a list", header(&json!({ "kid": ["rsa"] })), format),
         ("r and s are zero", zeros, "its signature does not verify"),
         ("a DER signature", der, "its signature does not verify"),
         ("a P-384 signature under a P-256 key", other_curve, algorithm),
-        ("foreign issuer", rsa(&with(json!({ "iss": "https://evil.example" }))), "its issuer"),
-        ("issuer with a slash", rsa(&with(json!({ "iss": "https://idp.example/" }))), "its issuer"),
-        ("issuer in another case", rsa(&with(json!({ "iss": "https://IDP.example" }))), "its issuer"),
-        ("no issuer", rsa(&with(json!({ "iss": null }))), "its issuer"),
-        ("another audience", rsa(&with(json!({ "aud": "other" }))), "it is not meant for Frostgate"),
-        ("no audience", rsa(&with(json!({ "aud": null }))), "it is not meant for Frostgate"),
-        ("an empty list of audiences", rsa(&with(json!({ "aud": [] }))), "it is not meant for Frostgate"),
-        ("an audience that begins with ours", rsa(&with(json!({ "aud": "frostgate2" }))), "it is not meant"),
-        ("an audience that is an object", rsa(&with(json!({ "aud": ["frostgate", 1] }))), "it is not meant"),
-        ("expired 61 s ago", rsa(&with(json!({ "exp": NOW - 61 }))), time),
-        ("no end", rsa(&with(json!({ "exp": null }))), time),
-        ("an end that is text", rsa(&with(json!({ "exp": (NOW + 300).to_string() }))), time),
-        ("an end beyond all time", rsa(&with(json!({ "exp": 1e18 }))), time),
-        ("a negative end", rsa(&with(json!({ "exp": -1 }))), time),
-        ("not valid for 61 s", rsa(&with(json!({ "nbf": NOW + 61 }))), time),
-        ("issued in an hour", rsa(&with(json!({ "iat": NOW + 3600 }))), time),
+        ("foreign issuer", rsa(&with(&json!({ "iss": "https://evil.example" }))), "its issuer"),
+        (
+            "issuer with a slash",
+            rsa(&with(&json!({ "iss": "https://idp.example/" }))),
+            "its issuer",
+        ),
+        (
+            "issuer in another case",
+            rsa(&with(&json!({ "iss": "https://IDP.example" }))),
+            "its issuer",
+        ),
+        ("no issuer", rsa(&with(&json!({ "iss": null }))), "its issuer"),
+        (
+            "another audience",
+            rsa(&with(&json!({ "aud": "other" }))),
+            "it is not meant for Frostgate",
+        ),
+        ("no audience", rsa(&with(&json!({ "aud": null }))), "it is not meant for Frostgate"),
+        (
+            "an empty list of audiences",
+            rsa(&with(&json!({ "aud": [] }))),
+            "it is not meant for Frostgate",
+        ),
+        (
+            "an audience that begins with ours",
+            rsa(&with(&json!({ "aud": "frostgate2" }))),
+            "it is not meant",
+        ),
+        (
+            "an audience that is an object",
+            rsa(&with(&json!({ "aud": ["frostgate", 1] }))),
+            "it is not meant",
+        ),
+        ("expired 61 s ago", rsa(&with(&json!({ "exp": NOW - 61 }))), time),
+        ("no end", rsa(&with(&json!({ "exp": null }))), time),
+        ("an end that is text", rsa(&with(&json!({ "exp": (NOW + 300).to_string() }))), time),
+        ("an end beyond all time", rsa(&with(&json!({ "exp": 1e18 }))), time),
+        ("a negative end", rsa(&with(&json!({ "exp": -1 }))), time),
+        ("not valid for 61 s", rsa(&with(&json!({ "nbf": NOW + 61 }))), time),
+        ("issued in an hour", rsa(&with(&json!({ "iat": NOW + 3600 }))), time),
         ("a claim twice", twice, format),
         ("a claim twice, deeper", twice_deep, format),
-        ("an unknown critical extension", header(json!({ "crit": ["exp"], "exp": 1 })), format),
-        ("unencoded payload", header(json!({ "b64": false })), format),
-        ("encrypted", header(json!({ "enc": "A256GCM" })), format),
-        ("a token in a token", header(json!({ "cty": "JWT" })), format),
-        ("a logout token", header(json!({ "typ": "logout+jwt" })), format),
+        ("an unknown critical extension", header(&json!({ "crit": ["exp"], "exp": 1 })), format),
+        ("unencoded payload", header(&json!({ "b64": false })), format),
+        ("encrypted", header(&json!({ "enc": "A256GCM" })), format),
+        ("a token in a token", header(&json!({ "cty": "JWT" })), format),
+        ("a logout token", header(&json!({ "typ": "logout+jwt" })), format),
         ("five parts", format!("{good}.a.b"), format),
         ("two parts", format!("{}.{}", parts[0], parts[1]), format),
         ("padding", format!("{}=.{}.{}", parts[0], parts[1], parts[2]), format),
@@ -244,17 +279,42 @@ async fn hostile_tokens_are_refused_with_the_reason() {
         ("standard base64", good.replacen("eyJ", "+yJ", 1), format),
         ("not a token", "secret".into(), format),
         ("nothing", String::new(), format),
-        ("a claims list", raw(r#"{"alg":"RS256","kid":"rsa"}"#, "[]", &SIGNER.rsa, Algorithm::RS256), format),
-        ("a changed claim", format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(with(json!({"sub": "bob"})).to_string()), parts[2]), "its signature does not verify"),
-        ("100 000 groups", rsa(&with(json!({ "groups": many }))), format),
-        ("a group that is text", rsa(&with(json!({ "groups": "analysts" }))), "its claim \"groups\""),
-        ("a group that is null", rsa(&with(json!({ "groups": [null] }))), "its claim \"groups\""),
-        ("a group that is a number", rsa(&with(json!({ "groups": [1] }))), "its claim \"groups\""),
-        ("groups elsewhere", rsa(&with(json!({ "groups": null, "_claim_names": { "groups": "src1" } }))), "its groups were left out"),
-        ("no subject", rsa(&with(json!({ "sub": null }))), "its claim \"sub\""),
-        ("an empty subject", rsa(&with(json!({ "sub": "" }))), "its claim \"sub\""),
-        ("a subject with a line feed", rsa(&with(json!({ "sub": "alice\nbob" }))), "its claim \"sub\""),
-        ("a subject that is a number", rsa(&with(json!({ "sub": 7 }))), "its claim \"sub\""),
+        (
+            "a claims list",
+            raw(r#"{"alg":"RS256","kid":"rsa"}"#, "[]", &SIGNER.rsa, Algorithm::RS256),
+            format,
+        ),
+        (
+            "a changed claim",
+            format!(
+                "{}.{}.{}",
+                parts[0],
+                URL_SAFE_NO_PAD.encode(with(&json!({"sub": "bob"})).to_string()),
+                parts[2]
+            ),
+            "its signature does not verify",
+        ),
+        ("100 000 groups", rsa(&with(&json!({ "groups": many }))), format),
+        (
+            "a group that is text",
+            rsa(&with(&json!({ "groups": "analysts" }))),
+            "its claim \"groups\"",
+        ),
+        ("a group that is null", rsa(&with(&json!({ "groups": [null] }))), "its claim \"groups\""),
+        ("a group that is a number", rsa(&with(&json!({ "groups": [1] }))), "its claim \"groups\""),
+        (
+            "groups elsewhere",
+            rsa(&with(&json!({ "groups": null, "_claim_names": { "groups": "src1" } }))),
+            "its groups were left out",
+        ),
+        ("no subject", rsa(&with(&json!({ "sub": null }))), "its claim \"sub\""),
+        ("an empty subject", rsa(&with(&json!({ "sub": "" }))), "its claim \"sub\""),
+        (
+            "a subject with a line feed",
+            rsa(&with(&json!({ "sub": "alice\nbob" }))),
+            "its claim \"sub\"",
+        ),
+        ("a subject that is a number", rsa(&with(&json!({ "sub": 7 }))), "its claim \"sub\""),
     ];
     for (case, token, expected) in cases {
         // Without a key id the algorithm still names one key; that is the only one of these that is good.
@@ -289,7 +349,10 @@ async fn keys_that_must_not_verify_do_not() {
         ("exponent 1", changed("e", URL_SAFE_NO_PAD.encode([1]).into())),
         ("512 bits", changed("n", URL_SAFE_NO_PAD.encode([0xff; 64]).into())),
         ("a shared secret", json!({ "keys": [{ "kty": "oct", "k": secret, "kid": "rsa" }] })),
-        ("two that could have signed", json!({ "keys": [good, jwk("b", &SIGNER.stranger, Algorithm::RS256)] })),
+        (
+            "two that could have signed",
+            json!({ "keys": [good, jwk("b", &SIGNER.stranger, Algorithm::RS256)] }),
+        ),
         ("none", json!({ "keys": [] })),
         ("65 of them", json!({ "keys": vec![good.clone(); 65] })),
         ("no key set", json!("<html>")),
@@ -311,7 +374,7 @@ async fn a_user_name_comes_only_from_a_confirmed_address() {
         (json!({ "email": null }), None),
         (json!({ "email": 5 }), None),
     ] {
-        let human = ask(&rsa(&with(change.clone()))).await.unwrap();
+        let human = ask(&rsa(&with(&change))).await.unwrap();
         assert_eq!(human.kubernetes_username.as_deref(), expected, "{change}");
     }
 }
@@ -338,7 +401,7 @@ async fn keys_are_fetched_once_and_a_flood_of_unknown_key_ids_changes_nothing() 
         assert!(verify(&known, &issuers, &rsa(&claims()), now).await.is_ok());
     }
     for number in 0..50 {
-        let token = header(json!({ "kid": format!("unknown-{number}") }));
+        let token = header(&json!({ "kid": format!("unknown-{number}") }));
         assert_eq!(verify(&known, &issuers, &token, now).await, Err(Invalid::Key));
     }
     assert!(verify(&known, &issuers, &rsa(&claims()), now).await.is_ok());
@@ -371,13 +434,14 @@ async fn what_an_issuer_serves_is_believed_only_under_its_name_its_root_and_its_
             ca_bundle: Some(ca.clone()),
         };
         let issuers = [Issuer { issuer: name.clone(), keys: source, ..issuer() }];
-        let token = rsa(&with(json!({ "iss": name })));
+        let token = rsa(&with(&json!({ "iss": name })));
         let now = Timestamp::from_second(NOW).unwrap();
         let invalid = verify(&Keys::default(), &issuers, &token, now).await.expect_err(case);
         assert!(invalid.problem().retryable, "{case}");
         assert!(invalid.to_string().contains(reason), "{case}: {invalid}");
     }
-    let plain = KeySource::Fetched { address: Some("http://127.0.0.1/jwks".into()), ca_bundle: None };
+    let plain =
+        KeySource::Fetched { address: Some("http://127.0.0.1/jwks".into()), ca_bundle: None };
     let issuers = [Issuer { keys: plain, ..issuer() }];
     let now = Timestamp::from_second(NOW).unwrap();
     let invalid = verify(&Keys::default(), &issuers, &rsa(&claims()), now).await.unwrap_err();

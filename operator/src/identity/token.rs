@@ -72,7 +72,8 @@ fn inspect(header: &Map<String, Value>) -> Result<Algorithm, Invalid> {
         return Err(Invalid::Format("it is encrypted or holds another token"));
     }
     let kind = header.get("typ").map_or(Some("JWT"), Value::as_str).unwrap_or_default();
-    if !["JWT", "at+jwt", "application/at+jwt"].iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+    if !["JWT", "at+jwt", "application/at+jwt"].iter().any(|known| known.eq_ignore_ascii_case(kind))
+    {
         return Err(Invalid::Format("it is a token of another kind"));
     }
     let name = header.get("alg").and_then(Value::as_str).ok_or(Invalid::Algorithm)?;

@@ -14,8 +14,8 @@ use control::approval::Demand;
 use control::{ApprovalAsk, ApprovalState, Outcome, Update, Verdict, Workload};
 use crds::access_policy::{Approvers, ConnectionRef};
 use crds::approval_request::{
-    ApprovalRequest, ApprovalRequestSpec, Context, Effects, OnBehalfOf, Phase, PolicyRef, Requester,
-    Statement, Workload as Pod,
+    ApprovalRequest, ApprovalRequestSpec, Context, Effects, OnBehalfOf, Phase, PolicyRef,
+    Requester, Statement, Workload as Pod,
 };
 use crds::conditions::{self, Saying, reason};
 use futures::StreamExt as _;
@@ -106,7 +106,8 @@ impl Approvals {
             Some(known) => known.request = request.clone(),
             None => {
                 let request = request.clone();
-                known.insert(full_name(&request), Known { request, verdict: None, recorded: false });
+                known
+                    .insert(full_name(&request), Known { request, verdict: None, recorded: false });
             }
         }
     }
@@ -162,10 +163,11 @@ pub async fn ask(
                 ));
             }
             let request = draft(&parts, &session, &statement, name, &ask).await?;
-            let made = parts.objects.create_request(request).await.map_err(|error| match error {
-                Error::Unavailable(reason) => Refusal::later("FG-3001", reason),
-                error => Refusal::new("FG-3001", format!("the request was not taken: {error}")),
-            })?;
+            let made =
+                parts.objects.create_request(request).await.map_err(|error| match error {
+                    Error::Unavailable(reason) => Refusal::later("FG-3001", reason),
+                    error => Refusal::new("FG-3001", format!("the request was not taken: {error}")),
+                })?;
             tracing::info!(
                 request = full_name(&made),
                 session = made.spec.session,
@@ -273,7 +275,8 @@ async fn draft(
     for demand in &ask.demands {
         let (policy, generation, rule) = rule(&attachment.documents, demand)?;
         let local = policy.strip_prefix(&format!("{}/", workload.namespace));
-        let local = local.ok_or_else(|| Refusal::new("FG-3001", "the rule is of another namespace"))?;
+        let local =
+            local.ok_or_else(|| Refusal::new("FG-3001", "the rule is of another namespace"))?;
         pending_seconds = pending_seconds.min(rule.pending_ttl_seconds);
         policy_refs.push(PolicyRef {
             name: local.to_owned(),
@@ -354,7 +357,10 @@ async fn draft(
     request.metadata.namespace = Some(workload.namespace.clone());
     let size = serde_json::to_vec(&request).map_or(usize::MAX, |bytes| bytes.len());
     if size > OBJECT_BYTES_MAX {
-        return Err(Refusal::new("FG-3001", "the statement and its binds are too long to be put to a human"));
+        return Err(Refusal::new(
+            "FG-3001",
+            "the statement and its binds are too long to be put to a human",
+        ));
     }
     Ok(request)
 }
@@ -504,7 +510,11 @@ async fn record(parts: &Parts, mut request: ApprovalRequest, name: &str) -> Appr
     }
 }
 
-async fn write_votes(parts: &Parts, mut request: ApprovalRequest, votes: &str) -> Result<(), Error> {
+async fn write_votes(
+    parts: &Parts,
+    mut request: ApprovalRequest,
+    votes: &str,
+) -> Result<(), Error> {
     let status = request.status.get_or_insert_default();
     if status.votes.as_deref() == Some(votes) {
         return Ok(());
@@ -529,9 +539,17 @@ async fn write_phase(
 ) -> Result<ApprovalRequest, Error> {
     let now = Timestamp::now();
     let saying = match phase {
-        Phase::Approved => Saying::yes(conditions::APPROVED, reason::QUORUM_REACHED, "every rule has its approvers"),
-        Phase::Denied => Saying::yes(conditions::DENIED, reason::APPROVER_DENIED, "an approver denied"),
-        Phase::Expired => Saying::yes(conditions::EXPIRED, reason::DEADLINE_EXCEEDED, "nobody decided in time"),
+        Phase::Approved => Saying::yes(
+            conditions::APPROVED,
+            reason::QUORUM_REACHED,
+            "every rule has its approvers",
+        ),
+        Phase::Denied => {
+            Saying::yes(conditions::DENIED, reason::APPROVER_DENIED, "an approver denied")
+        }
+        Phase::Expired => {
+            Saying::yes(conditions::EXPIRED, reason::DEADLINE_EXCEEDED, "nobody decided in time")
+        }
         Phase::Withdrawn | Phase::Pending => {
             Saying::yes(conditions::WITHDRAWN, reason::ASKER_GAVE_UP, "the asker gave up")
         }

@@ -28,7 +28,9 @@ impl FromRequestParts<Arc<Parts>> for Caller {
         if version != Some(VERSION) {
             return Err(Refusal::new(
                 "FG-6001",
-                format!("header {VERSION_HEADER} must be {VERSION}: upgrade the operator first, then restart the pod"),
+                format!(
+                    "header {VERSION_HEADER} must be {VERSION}: upgrade the operator first, then restart the pod"
+                ),
             ));
         }
         let mut given = request.headers.get_all(AUTHORIZATION).iter();

@@ -22,7 +22,10 @@ pub async fn catalog(
 ) -> Result<Json<CatalogAnswer>, Refusal> {
     let session = parts.sessions.open_session(&session, &workload)?;
     if ask.names.len() > NAMES_MAX {
-        return Err(Refusal::new("FG-6002", format!("a catalog ask has at most {NAMES_MAX} names")));
+        return Err(Refusal::new(
+            "FG-6002",
+            format!("a catalog ask has at most {NAMES_MAX} names"),
+        ));
     }
     let attachment = parts.objects.attachment(&workload).await?;
     let read = parts.broker.catalog(&attachment.connection, &ask.names, ask.refresh).await?;

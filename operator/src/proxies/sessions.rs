@@ -162,7 +162,9 @@ impl Sessions {
         if open.count() >= PER_POD_MAX {
             return Err(Refusal::later(
                 "FG-1008",
-                format!("this pod has {PER_POD_MAX} sessions already; close some, or use a connection pool"),
+                format!(
+                    "this pod has {PER_POD_MAX} sessions already; close some, or use a connection pool"
+                ),
             ));
         }
         table.insert(kept.session.clone(), Entry { kept, phase: Phase::Opening });
@@ -223,7 +225,8 @@ pub async fn open(
             end(&worker, &session, "Refused").await;
         }
     });
-    let opened = answered.await.map_err(|_| Refusal::later("FG-9001", "the session did not open"))?;
+    let opened =
+        answered.await.map_err(|_| Refusal::later("FG-9001", "the session did not open"))?;
     opened.map(Json)
 }
 
@@ -265,7 +268,8 @@ async fn begin(
     workload: Workload,
     ask: OpenSession,
 ) -> Result<OpenedSession, Refusal> {
-    let Attachment { connection, documents, suspended } = parts.objects.attachment(&workload).await?;
+    let Attachment { connection, documents, suspended } =
+        parts.objects.attachment(&workload).await?;
     if let Some(reason) = suspended {
         return Err(Refusal::new("FG-2010", reason));
     }
@@ -276,8 +280,9 @@ async fn begin(
             format!("no AccessPolicy selects pod {namespace}/{pod}; create one in its namespace"),
         ));
     }
-    let recording_key = PublicKey::parse(&ask.recording_public_key)
-        .map_err(|_| Refusal::new("FG-6001", "recordingPublicKey must be an Ed25519 key, base64"))?;
+    let recording_key = PublicKey::parse(&ask.recording_public_key).map_err(|_| {
+        Refusal::new("FG-6001", "recordingPublicKey must be an Ed25519 key, base64")
+    })?;
     let session_key = broker::public_key(&ask.session_public_key)?;
     let human = identify(parts, &connection, ask.identity_token.as_deref()).await?;
     let principal = Principal { workload, human };
@@ -308,8 +313,7 @@ async fn begin(
         parts.sessions.lock().remove(&kept.session);
         return Err(error.into());
     }
-    let minted =
-        mint(parts, &connection, &mut kept, &session_key, warehouse.as_deref()).await;
+    let minted = mint(parts, &connection, &mut kept, &session_key, warehouse.as_deref()).await;
     let credential = match minted {
         Ok(credential) => credential,
         Err(refusal) => {
@@ -317,7 +321,8 @@ async fn begin(
             return Err(refusal);
         }
     };
-    let not_after = ends_at_ms.map_or(now + CERTIFICATE_MAX_MS, |ends| ends + CERTIFICATE_MARGIN_MS);
+    let not_after =
+        ends_at_ms.map_or(now + CERTIFICATE_MAX_MS, |ends| ends + CERTIFICATE_MARGIN_MS);
     let certificate = parts.ledger.certify(&kept, recording_key, not_after);
     let certificate = certificate.ok().and_then(|signed| serde_json::to_value(signed).ok());
     let opened = parts.sessions.advance(&kept.session, &[Phase::Opening], Phase::Open);
@@ -414,14 +419,13 @@ fn assign(
             verified: human.verified,
         }),
     };
-    let granted = policy::Policy::compile(documents, &ceiling)
-        .role(&asker)
-        .map_err(|refusal| {
-            let place = refusal.rule.map(|rule| format!("AccessPolicy {} {}: ", rule.policy, rule.rule));
-            let hint = refusal.hint.map(|hint| format!("; {hint}"));
-            let (place, hint) = (place.unwrap_or_default(), hint.unwrap_or_default());
-            Refusal::new(refusal.code.as_str(), format!("{place}{}{hint}", refusal.message))
-        })?;
+    let granted = policy::Policy::compile(documents, &ceiling).role(&asker).map_err(|refusal| {
+        let place =
+            refusal.rule.map(|rule| format!("AccessPolicy {} {}: ", rule.policy, rule.rule));
+        let hint = refusal.hint.map(|hint| format!("; {hint}"));
+        let (place, hint) = (place.unwrap_or_default(), hint.unwrap_or_default());
+        Refusal::new(refusal.code.as_str(), format!("{place}{}{hint}", refusal.message))
+    })?;
     let role = broker::stored_name(&granted.role);
     // Checked here as well: no policy, however it was compiled, leads above the ceiling.
     if !spec.allowed_roles.iter().any(|allowed| broker::stored_name(allowed) == role) {
@@ -435,7 +439,9 @@ fn assign(
     {
         return Err(Refusal::new(
             "FG-1002",
-            format!("the driver asks for role {requested}, the policies give {role}; leave the role out of the driver's options"),
+            format!(
+                "the driver asks for role {requested}, the policies give {role}; leave the role out of the driver's options"
+            ),
         ));
     }
     Ok((role, granted.warehouse.map(|warehouse| broker::stored_name(&warehouse))))
@@ -505,7 +511,12 @@ pub(super) async fn end(parts: &Arc<Parts>, session: &str, reason: &'static str)
 async fn finish(parts: Arc<Parts>, kept: KeptSession, reason: &'static str) {
     let mut pause = RETRY.0;
     while let Err(error) = drop_credential(&parts, &kept, reason).await {
-        tracing::warn!(session = kept.session, user = kept.user, error, "credential not dropped yet");
+        tracing::warn!(
+            session = kept.session,
+            user = kept.user,
+            error,
+            "credential not dropped yet"
+        );
         tokio::select! {
             () = sleep(pause) => pause = (pause * 2).min(RETRY.1),
             () = parts.shutdown.cancelled() => return,
@@ -563,9 +574,9 @@ async fn pod_gone(parts: &Arc<Parts>, pod_uid: &str) {
         end(parts, &kept.session, "PodGone").await;
     }
     // Nobody is left who could ship anything for these.
-    let over = parts.sessions.select(|kept, phase| {
-        phase == Phase::Closed && kept.principal.workload.pod_uid == pod_uid
-    });
+    let over = parts
+        .sessions
+        .select(|kept, phase| phase == Phase::Closed && kept.principal.workload.pod_uid == pod_uid);
     for kept in over {
         match parts.ledger.forget(&kept.session).await {
             Ok(()) => drop(parts.sessions.lock().remove(&kept.session)),

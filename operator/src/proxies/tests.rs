@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use control::approval::Demand;
 use control::{
-    ApprovalAsk, ApprovalState, Client, CloseSession, Credential, Grant, OpenSession, OpenedSession,
-    Outcome, Problem, RenewedSession, Snapshot, Update, Workload,
+    ApprovalAsk, ApprovalState, Client, CloseSession, Credential, Grant, OpenSession,
+    OpenedSession, Outcome, Problem, RenewedSession, Snapshot, Update, Workload,
 };
 use crds::approval_request::{Choice, Phase};
 use futures::StreamExt as _;
@@ -91,12 +91,8 @@ impl World {
             Settings::new(self.folder.path(), "https://operator.example".parse().unwrap());
         settings.publish_every = Duration::from_millis(5);
         let ledger = Ledger::open(settings, key).unwrap();
-        let parts = Parts::new(
-            self.objects.clone(),
-            ledger.clone(),
-            "cluster",
-            CancellationToken::new(),
-        );
+        let parts =
+            Parts::new(self.objects.clone(), ledger.clone(), "cluster", CancellationToken::new());
         tokio::spawn(parts.clone().run());
         let served = serve(router(parts.clone())).await;
         let timeout = Duration::from_secs(20);
@@ -134,7 +130,11 @@ impl Run {
         self.open(&ask()).await.unwrap()
     }
 
-    async fn renew(&self, session: &str, token: &str) -> Result<RenewedSession, (StatusCode, Problem)> {
+    async fn renew(
+        &self,
+        session: &str,
+        token: &str,
+    ) -> Result<RenewedSession, (StatusCode, Problem)> {
         self.call(Method::POST, &format!("/v1/sessions/{session}"), token, &json!({})).await
     }
 
@@ -155,7 +155,8 @@ impl Run {
     /// The lines of a stream as they come.
     async fn stream(&self, token: &str) -> mpsc::Receiver<Update> {
         let url = format!("https://127.0.0.1:{}/v1/stream", self.served.port);
-        let client = crate::outbound::client(Some(&self.served.ca), Duration::from_secs(60)).unwrap();
+        let client =
+            crate::outbound::client(Some(&self.served.ca), Duration::from_secs(60)).unwrap();
         let request = client.get(url).bearer_auth(token);
         let request = request.header(control::VERSION_HEADER, control::VERSION);
         let response = request.send().await.unwrap();
@@ -255,7 +256,11 @@ fn approval(request_id: &str) -> ApprovalAsk {
             generation: 3,
             rule: "deletes".into(),
             // What a sidecar says of the approvers is not what counts.
-            approvers: Approvers { min_approvals: 0, distinct_from_requester: false, groups: vec![] },
+            approvers: Approvers {
+                min_approvals: 0,
+                distinct_from_requester: false,
+                groups: vec![],
+            },
             pending_ttl_seconds: 1,
             grant_ttl_seconds: 1_000_000,
         }],
@@ -290,7 +295,10 @@ async fn a_session_is_on_record_before_its_user_exists_and_the_user_ends_with_it
                 let living = ledger.living();
                 let kept = living.iter().find(|kept| text.contains(&kept.session)).unwrap();
                 let user = kept.user.clone().unwrap();
-                watched.lock().unwrap().push((ledger.is_closed(&kept.session), text.contains(&user)));
+                watched
+                    .lock()
+                    .unwrap()
+                    .push((ledger.is_closed(&kept.session), text.contains(&user)));
             }
         }));
     });
@@ -351,8 +359,7 @@ async fn who_is_no_sidecar_of_this_version_is_refused() {
     let run = world.start().await;
     let refused = (401, "FG-1007".to_owned());
     for token in ["", "nobody", "token-a extra"] {
-        let outcome: Result<Value, _> =
-            run.call(Method::POST, "/v1/sessions", token, &ask()).await;
+        let outcome: Result<Value, _> = run.call(Method::POST, "/v1/sessions", token, &ask()).await;
         assert_eq!(code(outcome), refused, "{token:?}");
     }
     let url = format!("https://127.0.0.1:{}/v1/stream", run.served.port);
@@ -486,7 +493,8 @@ async fn a_restart_goes_on_with_living_sessions_and_finishes_closed_ones() {
         state.faults.extend([("DROP USER", Fault::Refused); 50]);
     });
     run.close(&closed.session, "token-a").await.unwrap();
-    until("a drop was tried", || world.account.verbs().iter().any(|verb| verb == "DROP USER")).await;
+    until("a drop was tried", || world.account.verbs().iter().any(|verb| verb == "DROP USER"))
+        .await;
     run.stop().await;
     assert_eq!(world.account.users().len(), 2);
     world.account.with(|state| state.faults.clear());
@@ -528,7 +536,10 @@ async fn a_stream_begins_with_a_snapshot_and_tells_every_change() {
     loop {
         match next(&mut stream).await {
             Update::CloseSession { session, reason } => {
-                assert_eq!((session, reason.as_str()), (opened.session.clone(), "no longer admitted"));
+                assert_eq!(
+                    (session, reason.as_str()),
+                    (opened.session.clone(), "no longer admitted")
+                );
                 break;
             }
             Update::Snapshot(_) => {}
@@ -570,8 +581,7 @@ async fn a_snapshot_comes_again_before_a_third_of_the_lease_is_over() {
 
 fn grant(run: &Run, outcome: &Outcome) -> Grant {
     let Outcome::Approved { grant } = outcome else { panic!("{outcome:?}") };
-    let signed =
-        Signed { payload: grant.payload.clone(), signature: grant.signature.clone() };
+    let signed = Signed { payload: grant.payload.clone(), signature: grant.signature.clone() };
     signed.open(control::approval::GRANT_CONTEXT, &run.ledger.public_key()).unwrap()
 }
 
@@ -611,7 +621,8 @@ async fn asking_twice_is_asking_once_and_the_approval_comes_as_a_signed_grant() 
     let granted = grant(&run, &outcome);
     assert_eq!((granted.digest, granted.uses), ("ab".repeat(32), 1));
     assert_eq!((granted.session, granted.statement), (session.clone(), statement));
-    let approvers: Vec<_> = granted.approvers.iter().map(|by| (by.name.as_str(), by.reason.as_str())).collect();
+    let approvers: Vec<_> =
+        granted.approvers.iter().map(|by| (by.name.as_str(), by.reason.as_str())).collect();
     assert_eq!(approvers, [("bob", "INC-88")]);
     let again = run.hold(&session, &approval("1")).await.unwrap();
     assert_eq!(again.verdict.unwrap().outcome, outcome);
@@ -681,8 +692,7 @@ async fn a_denial_an_expiry_and_a_withdrawal_are_verdicts_too() {
     });
     run.hold(&session, &approval("3")).await.unwrap();
     let path = format!("/v1/sessions/{session}/approvals/statement-3");
-    let withdrawn: Result<Value, _> =
-        run.call(Method::DELETE, &path, "token-a", &json!({})).await;
+    let withdrawn: Result<Value, _> = run.call(Method::DELETE, &path, "token-a", &json!({})).await;
     withdrawn.unwrap();
     assert_eq!(verdict(&mut stream).await, ("statement-3".into(), Outcome::Withdrawn));
     world.objects.decide("bob", Choice::Approved, "too late");

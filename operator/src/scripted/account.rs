@@ -128,7 +128,8 @@ fn perform(state: &mut State_, text: &str) -> Response {
     };
     if text.starts_with("CREATE USER") {
         let comment = text.split_once("COMMENT = '").unwrap().1.trim_end_matches('\'').to_owned();
-        let user = User { comment, owner: "PROVISIONER".into(), roles: vec![], text: text.to_owned() };
+        let user =
+            User { comment, owner: "PROVISIONER".into(), roles: vec![], text: text.to_owned() };
         state.users.insert(name("CREATE USER "), user);
     } else if text.starts_with("GRANT ROLE") {
         let (role, user) = (name("GRANT ROLE "), name("TO USER "));
@@ -154,14 +155,17 @@ fn perform(state: &mut State_, text: &str) -> Response {
 }
 
 fn rowset(columns: &[&str], rows: &Value) -> Response {
-    let types: Vec<_> =
-        columns.iter().map(|name| json!({ "name": name, "type": "text", "nullable": true })).collect();
+    let types: Vec<_> = columns
+        .iter()
+        .map(|name| json!({ "name": name, "type": "text", "nullable": true }))
+        .collect();
     success(&json!({ "rowtype": types, "rowset": rows, "queryResultFormat": "json",
         "queryId": uuid::Uuid::new_v4() }))
 }
 
 fn success(data: &Value) -> Response {
-    axum::Json(json!({ "data": data, "code": null, "message": null, "success": true })).into_response()
+    axum::Json(json!({ "data": data, "code": null, "message": null, "success": true }))
+        .into_response()
 }
 
 fn failure(code: &str, message: &str) -> Response {
