@@ -118,10 +118,25 @@ def test_binds_keep_their_types(warehouse, monkeypatch):
         cursor = connection.cursor()
         row = cursor.execute("select ?, ?, ?, ?, ?, ?, ?, ?, ? -- not this ?", values).fetchone()
         assert tuple(bytes(v) if isinstance(v, bytearray) else v for v in row) == values
-        cursor.execute("create or replace temporary table many (id int, body varchar)")
-        cursor.executemany("insert into many (id, body) values (?, ?)", [(i, f"'{i}'") for i in range(500)])
+
+
+def test_a_bulk_of_binds_is_one_statement_with_every_type(warehouse, monkeypatch):
+    monkeypatch.setattr(snowflake.connector, "paramstyle", "qmark")
+    moment = datetime.datetime(2024, 2, 29, 1, 2, 3, 456789)
+    rows = [(i, f"'{i}' ?" if i % 3 else None, moment, i % 2 == 0, decimal.Decimal(i) / 4) for i in range(500)]
+    sql = "insert into many (id, body, at, even, part) values (?, upper(?), ?, ?, ? + 1)"
+    with warehouse.connect() as connection:
+        cursor = connection.cursor()
+        cursor.execute("create or replace temporary table many (id int, body varchar, at timestamp_ntz, even boolean, "
+                       "part number(10,2))")
+        cursor.executemany(sql, rows)
         assert cursor.rowcount == 500
-        assert cursor.execute("select sum(id), max(body) from many").fetchone() == (124750, "'99'")
+        read = cursor.execute("select * from many order by id").fetchall()
+        assert read == [(*row[:4], row[4] + 1) for row in rows]
+    assert len(warehouse.admin.executed(sql)) == 1
+    array = {"1": {"type": "FIXED", "value": ["1", "2"]}}
+    assert warehouse.client().query("update customers set id = ?", bindings=array)["code"] == "002060"
+    assert warehouse.client().rows("select {'a':1}") == [['{\n  "a": 1\n}']]
 
 
 def test_describing_runs_nothing(warehouse):

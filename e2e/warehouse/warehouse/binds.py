@@ -1,34 +1,90 @@
-"""Puts bound values into a statement's text as literals."""
+"""Puts bound values into a statement: literals into its text, arrays of them beside it as a table."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 
+import pyarrow as pa
+from sqlglot import Expr, exp
+
 from .errors import SqlError
 from .lexer import Token, lex
 
 _EPOCH = datetime(1970, 1, 1)
+_BULK = "_BINDS"
 
 
 def splice(sql: str, tokens: list[Token], bindings: dict) -> str:
-    """`sql` with its placeholders replaced. An array bind repeats the row of an INSERT's VALUES."""
-    if not bindings:
+    """`sql` with its placeholders replaced; those of array binds stay for [`bulk`]."""
+    if not bindings or is_array(bindings):
         return sql
-    columns = {k: b["value"] if isinstance(b.get("value"), list) else None for k, b in bindings.items()}
-    length = max((len(v) for v in columns.values() if v is not None), default=None)
-    if length is None:
-        return _fill(sql, 0, len(sql), places(tokens), lambda key: _literal(bindings, key))
-    start, end = _values_row(tokens)
-    inside = [p for p in places(tokens) if start <= p[0].start < end]
-    rows = []
-    for row in range(length):
-        def literal(key: str, row: int = row) -> str:
-            bind = _bound(bindings, key)
-            values = columns[key]
-            return _sql(bind["type"], values[row] if values is not None else bind["value"])
-        rows.append(_fill(sql, start, end, inside, literal))
-    return sql[:start] + ", ".join(rows) + sql[end:]
+    parts, at = [], 0
+    for first, last, key in places(tokens):
+        bind = _bound(bindings, key)
+        parts += [sql[at:first.start], _sql(bind["type"], bind["value"])]
+        at = last.end
+    return "".join([*parts, sql[at:]])
+
+
+def is_array(bindings: dict) -> bool:
+    return any(isinstance(bind.get("value"), list) for bind in bindings.values())
+
+
+def bulk(statement: Expr, bindings: dict, duck) -> None:
+    """An array bind: the row of an INSERT's VALUES becomes a query over a table of the bound values."""
+    values = statement.args.get("expression") if isinstance(statement, exp.Insert) else None
+    if not isinstance(values, exp.Values) or len(values.expressions) != 1:
+        raise SqlError("002060", "0A000", "SQL compilation error:\nArray Bind is only supported for INSERT ... VALUES.")
+    duck.register(_BULK, _table(bindings))
+    row = values.expressions[0]
+    for position, place in enumerate(list(row.find_all(exp.Placeholder, bfs=False)), 1):
+        key = place.name if place.this else str(position)
+        _bound(bindings, key)
+        column = exp.column(exp.to_identifier(f"_{key}", quoted=True))
+        row = column if place is row else row
+        place.replace(column)
+    source = exp.Table(this=exp.to_identifier(_BULK, True), db=exp.to_identifier("main", True),
+                       catalog=exp.to_identifier("temp", True))
+    items = row.expressions if isinstance(row, exp.Tuple) else [row]
+    statement.set("expression", exp.Select(expressions=items).from_(source))
+
+
+def _table(bindings: dict) -> pa.Table:
+    length = max(len(b["value"]) for b in bindings.values() if isinstance(b["value"], list))
+    columns = {}
+    for key, bind in bindings.items():
+        values = bind["value"] if isinstance(bind["value"], list) else [bind["value"]] * length
+        try:
+            columns[f"_{key}"] = _array(bind["type"].upper(), values)
+        except (ValueError, InvalidOperation, pa.ArrowException) as error:
+            raise SqlError("100038", "22018", f"A bound value is not recognized: {error}", "EXECUTION")
+    return pa.table(columns)
+
+
+def _array(kind: str, values: list[str | None]) -> pa.Array:
+    def each(convert, to: pa.DataType | None = None) -> pa.Array:
+        return pa.array([None if v is None else convert(v) for v in values], to)
+
+    match kind:
+        case "FIXED":
+            whole = all(v is None or "." not in v for v in values)
+            return each(int, pa.int64()) if whole else each(Decimal)
+        case "REAL":
+            return each(float, pa.float64())
+        case "BOOLEAN":
+            return each(_truth, pa.bool_())
+        case "DATE":
+            return each(lambda v: _EPOCH.date() + timedelta(milliseconds=int(v)), pa.date32())
+        case "TIME":
+            return each(lambda v: int(v) // 1000, pa.time64("us"))
+        case "TIMESTAMP_NTZ" | "TIMESTAMP":
+            return each(lambda v: int(v) // 1000, pa.timestamp("us"))
+        case "TIMESTAMP_LTZ" | "TIMESTAMP_TZ":
+            return each(lambda v: int(v.partition(" ")[0]) // 1000, pa.timestamp("us", tz="UTC"))
+        case "BINARY":
+            return each(bytes.fromhex, pa.binary())
+    return each(str, pa.string())
 
 
 def places(tokens: list[Token]) -> list[tuple[Token, Token, str]]:
@@ -41,32 +97,10 @@ def places(tokens: list[Token]) -> list[tuple[Token, Token, str]]:
         elif token.text == ":" and token.kind == "punct" and i + 1 < len(tokens):
             name, before = tokens[i + 1], tokens[i - 1] if i else None
             is_path = before is not None and before.end == token.start and (
-                before.kind in ("word", "quoted") or before.text in "])")
+                before.kind in ("word", "quoted", "number", "string") or before.text in "])")
             if name.start == token.end and name.kind in ("number", "word") and not is_path:
                 found.append((token, name, name.text))
     return found
-
-
-def _fill(sql: str, start: int, end: int, found: list[tuple[Token, Token, str]], literal) -> str:
-    parts, at = [], start
-    for first, last, key in found:
-        parts += [sql[at:first.start], literal(key)]
-        at = last.end
-    return "".join([*parts, sql[at:end]])
-
-
-def _values_row(tokens: list[Token]) -> tuple[int, int]:
-    """Where the parenthesised row after VALUES starts and ends."""
-    at = max((i for i, t in enumerate(tokens) if t.word == "VALUES"), default=None)
-    if at is None or at + 1 >= len(tokens) or tokens[at + 1].text != "(":
-        raise SqlError("002060", "0A000", "SQL compilation error:\nArray Bind is only supported for INSERT ... VALUES.")
-    depth = 0
-    for token in tokens[at + 1:]:
-        if token.kind == "punct":
-            depth += (token.text == "(") - (token.text == ")")
-        if depth == 0:
-            return tokens[at + 1].start, token.end
-    raise SqlError("001003", "42000", "SQL compilation error:\nsyntax error unexpected '<EOF>'.")
 
 
 def _bound(bindings: dict, key: str) -> dict:
@@ -75,9 +109,8 @@ def _bound(bindings: dict, key: str) -> dict:
     return bindings[key]
 
 
-def _literal(bindings: dict, key: str) -> str:
-    bind = _bound(bindings, key)
-    return _sql(bind["type"], bind["value"])
+def _truth(content: str) -> bool:
+    return content.lower() in ("true", "1", "t", "yes")
 
 
 def _sql(kind: str, content: str | None) -> str:
@@ -91,7 +124,7 @@ def _sql(kind: str, content: str | None) -> str:
                 number = float(content)
                 return f"CAST('{number!r}' AS DOUBLE)"
             case "BOOLEAN":
-                return "TRUE" if content.lower() in ("true", "1", "t", "yes") else "FALSE"
+                return "TRUE" if _truth(content) else "FALSE"
             case "DATE":
                 return f"CAST('{_EPOCH + timedelta(milliseconds=int(content)):%Y-%m-%d}' AS DATE)"
             case "TIME":

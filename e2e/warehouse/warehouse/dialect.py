@@ -39,5 +39,6 @@ def _quote_names(statement: Expr) -> None:
     """The engine reserves other words than Snowflake does; quoted, no name is one of them."""
     for name in statement.find_all(exp.Identifier):
         if not name.quoted:
-            name.set("this", name.name.upper())
+            is_key = isinstance(name.parent, exp.PropertyEQ)  # of an object literal, where case counts
+            name.set("this", name.name if is_key else name.name.upper())
             name.set("quoted", True)

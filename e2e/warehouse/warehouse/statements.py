@@ -169,7 +169,9 @@ def _on_engine(query: Query, sql: str) -> Answer:
         answer.columns = [c.renamed(names.get(c.name, c.name)) for c in answer.columns]
         answer.binds, answer.described = placeholders, True
         return answer
-    if placeholders:
+    if placeholders and binds.is_array(query.bindings):
+        binds.bulk(statement, query.bindings, engine.duck)
+    elif placeholders:
         raise SqlError("002049", "42601", "SQL compilation error: error line 1 at position 0\nBind variable ? not set.")
     if isinstance(statement, (exp.Create, exp.Drop, exp.Alter, exp.Undrop, exp.Comment)):
         with session.account.objects.defining:
