@@ -52,6 +52,8 @@ pub(crate) enum Name {
     Warehouse,
     /// An OpenID provider with test users
     Idp,
+    /// Prometheus as Debian ships it, to scrape what we expose
+    Prometheus,
 }
 
 /// Runs `cargo xtask image`.
@@ -124,5 +126,6 @@ fn build(name: Name) -> Result<Image> {
         Name::Jdbc => agents::jdbc(),
         Name::Warehouse => agents::warehouse(),
         Name::Idp => agents::idp(),
+        Name::Prometheus => debian::prometheus(),
     }
 }

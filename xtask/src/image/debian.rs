@@ -58,3 +58,19 @@ pub(super) fn busybox() -> Result<Image> {
         config: json!({ "Env": ["PATH=/bin"], "Cmd": ["sh"] }),
     })
 }
+
+/// Prometheus; its configuration is expected as `/etc/prometheus/prometheus.yml`.
+pub(super) fn prometheus() -> Result<Image> {
+    Ok(Image {
+        name: "prometheus".to_owned(),
+        tag: "latest".to_owned(),
+        layers: vec![root("prometheus", &["ca-certificates", "prometheus"])?],
+        config: json!({
+            "Entrypoint": [
+                "/usr/bin/prometheus", "--config.file=/etc/prometheus/prometheus.yml",
+                "--storage.tsdb.path=/tmp/prometheus",
+            ],
+            "User": "65534:65534",
+        }),
+    })
+}
