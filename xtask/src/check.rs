@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::e2e;
 use crate::process::{self, command};
 use crate::progress::say;
 use crate::python;
@@ -16,6 +17,9 @@ pub(crate) struct Arguments {
     /// Go on after a failed step and name all that failed
     #[arg(long)]
     keep_going: bool,
+    /// Leave out what needs a cluster, and root to bring one up
+    #[arg(long)]
+    without_cluster: bool,
 }
 
 type Step = (&'static str, fn() -> Result<()>);
@@ -28,12 +32,17 @@ const STEPS: &[Step] = &[
     ("the stand-in account's own tests", warehouse),
 ];
 
+/// Comes last, since it takes longest.
+const PODS: Step = ("the promises, in real pods", e2e::all);
+
 /// Runs `cargo xtask check`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let mut failed = Vec::new();
-    for (number, (name, step)) in STEPS.iter().enumerate() {
-        say(format!("({}/{}) {name}", number + 1, STEPS.len()));
+    let pods = (!arguments.without_cluster).then_some(&PODS);
+    let steps: Vec<&Step> = STEPS.iter().chain(pods).collect();
+    for (number, (name, step)) in steps.iter().enumerate() {
+        say(format!("({}/{}) {name}", number + 1, steps.len()));
         match step() {
             Ok(()) => {}
             Err(error) if arguments.keep_going => {

@@ -20,6 +20,11 @@ pub(crate) struct Arguments {
     again: bool,
 }
 
+/// Sets the stage and runs every test.
+pub(crate) fn all() -> Result<()> {
+    run(&Arguments { filter: None, again: false })
+}
+
 /// Runs `cargo xtask e2e`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let file = if arguments.again {
