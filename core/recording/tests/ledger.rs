@@ -3,7 +3,11 @@
 //! `e2e/verifier/go` checks the same files with Go's `sumdb/tlog` and `sumdb/note`, so a change of
 //! the format cannot go unseen by agreeing with itself.
 
-#![expect(clippy::disallowed_methods, reason = "tests read files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads files, and ends when it cannot"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -173,7 +173,7 @@ mod tests {
             assert!(read.starts_with(&["one".into(), "two".into()]) && read.len() < 4, "{length}");
         }
         // The blocks of one write may reach the disk in any order.
-        let mut holed = whole.clone();
+        let mut holed = whole;
         holed[promised..promised + 9].fill(0);
         fs::write(&path, &holed).unwrap();
         assert_eq!(read_back(&path), Ok(vec!["one".into(), "two".into()]));

@@ -284,7 +284,7 @@ async fn a_broken_log_is_not_continued() {
         match Ledger::open(settings(broken.path()), key()) {
             Ok(_) => assert_eq!(message, "", "{path}: a cut-off append is no damage"),
             Err(error) => {
-                assert!(error.to_string().contains(message) && !message.is_empty(), "{error}")
+                assert!(error.to_string().contains(message) && !message.is_empty(), "{error}");
             }
         }
     }
