@@ -234,7 +234,13 @@ impl Problems {
 
     /// What the policy compiler refuses, its paths turned into those of the object.
     fn compiled(&mut self, document: &policy::Document, path: impl Fn(&str) -> String) {
-        let _ = (document, &path);
+        for problem in policy::check(document) {
+            let path = path(&problem.path);
+            // What was said of the object's own form is not said again of the document's.
+            if !self.0.iter().any(|known| known.path == path) {
+                self.add(path, problem.message);
+            }
+        }
     }
 }
 

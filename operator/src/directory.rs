@@ -205,10 +205,12 @@ impl Snapshot {
             .suspend
             .then(|| format!("SnowflakeConnection {name} is suspended by an administrator"))
             .or(unreadable);
-        let documents = lower::baseline(&connection)
-            .into_iter()
-            .chain(self.policies_for(&name).filter_map(|policy| lower::lower(policy, pod)))
-            .collect();
+        let mut documents: Vec<policy::Document> =
+            self.policies_for(&name).filter_map(|policy| lower::lower(policy, pod)).collect();
+        // A baseline only narrows: without a policy of its own the pod has none.
+        if !documents.is_empty() {
+            documents.extend(lower::baseline(&connection));
+        }
         Ok(Attached { connection, documents, suspended })
     }
 
@@ -474,16 +476,19 @@ mod tests {
             "labelled",
             json!([{"podSelector": {"matchLabels": {"app": "x"}}, "groups": ["leads"]}]),
         ));
-        directory.put_policy(policy("other", "foreign", json!([{}])));
+        directory.put_policy(policy("third", "elsewhere", json!([{}])));
+        let labels = Map::new();
+        let alone = Pod { namespace: "other", service_account: "default", labels: &labels };
+        assert_eq!(directory.snapshot().attach(alone, &asks("data/prod")).unwrap().documents, []);
         let names = |service_account: &str, labels: &Map| {
             let pod = Pod { namespace: "agents", service_account, labels };
             let attached = directory.snapshot().attach(pod, &asks("data/prod")).unwrap();
             attached.documents.into_iter().map(|one| one.name).collect::<Vec<_>>()
         };
-        assert_eq!(names("default", &Map::new()), ["data/prod#baseline", "agents/everybody"]);
+        assert_eq!(names("default", &Map::new()), ["agents/everybody", "data/prod#baseline"]);
         assert_eq!(
             names("bot", &Map::from([("app".into(), "x".into())])),
-            ["data/prod#baseline", "agents/bots", "agents/everybody", "agents/labelled"]
+            ["agents/bots", "agents/everybody", "agents/labelled", "data/prod#baseline"]
         );
     }
 

@@ -1,0 +1,89 @@
+//! What can never work is refused with every error and the path of its field.
+
+use crds::{AccessPolicy, SnowflakeConnection, check};
+use serde_json::{Value, json};
+
+fn connection(spec: Value) -> SnowflakeConnection {
+    serde_json::from_value(json!({
+        "apiVersion": "frostgate.dev/v1alpha1", "kind": "SnowflakeConnection",
+        "metadata": {"namespace": "data", "name": "prod"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn policy(spec: Value) -> AccessPolicy {
+    serde_json::from_value(json!({
+        "apiVersion": "frostgate.dev/v1alpha1", "kind": "AccessPolicy",
+        "metadata": {"namespace": "agents", "name": "support"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn lines(problems: &[check::Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_good_connection_and_a_good_policy_have_no_problem() {
+    let good = connection(json!({
+        "account": "myorg-analytics", "allowedRoles": ["ANALYST"],
+        "credentials": {"ephemeralUser": {"provisioner": {
+            "user": "PROVISIONER", "role": "FROSTGATE_USERADMIN", "privateKeyRef": {"name": "key"},
+        }}},
+        "baseline": {"denyStatements": ["Grant"]},
+    }));
+    assert_eq!(check::connection(&good), []);
+    let policy = policy(json!({
+        "connectionRef": {"name": "prod"}, "subjects": [{}],
+        "roleMapping": [{"role": "ANALYST"}],
+        "statements": {"allow": ["Select"]},
+        "objects": [{"effect": "Allow", "tables": ["ANALYTICS.PUBLIC.*"]}],
+        "masking": [{"columns": ["*.*.*.EMAIL"], "method": {"type": "Email"}}],
+        "approvals": [{"name": "deletes", "when": {"statements": ["Delete"]}}],
+    }));
+    assert_eq!(check::policy(&policy), []);
+    assert_eq!(check::policy_with_connection(&policy, &good), []);
+}
+
+#[test]
+fn every_error_of_a_connection_is_listed() {
+    let bad = connection(json!({
+        "account": "a", "allowedRoles": ["ACCOUNTADMIN", "MAKER"], "policyLease": "1s",
+        "endpoint": {"privateNetworks": ["10.0.0.0/8", "10.0.0.0/40", "x"], "caBundle": "no"},
+        "credentials": {"mode": "EphemeralUser", "ephemeralUser": {
+            "maxTtl": "5s",
+            "provisioner": {"user": "P", "role": "MAKER", "privateKeyRef": {"name": "key"}},
+        }},
+        "identity": {"issuers": [
+            {"issuer": "https://idp", "audiences": [], "jwks": "{}"},
+            {"issuer": "https://idp", "audiences": ["a"]},
+        ]},
+        "baseline": {"denyStatements": ["Fly"], "masking": [{"columns": ["A.B"], "method": {"type": "Truncate"}}]},
+    }));
+    insta::assert_snapshot!(lines(&check::connection(&bad)));
+}
+
+#[test]
+fn every_error_of_a_policy_is_listed() {
+    let bad = policy(json!({
+        "connectionRef": {"name": "prod"},
+        "subjects": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}],
+        "roleMapping": [{"role": "OWNER"}],
+        "statements": {"allow": ["Select", "Fly"]},
+        "objects": [{"effect": "Allow", "tables": ["A.B", "A.B.C*D"]}],
+        "masking": [{"columns": ["A.B.C.D"], "method": {"type": "Full", "width": 3}}],
+        "approvals": [
+            {"name": "x", "when": {"risks": ["Scary"]}, "pendingTTL": "1s"},
+            {"name": "x", "when": {"statements": ["Delete"]}, "approvers": {"minApprovals": 0}},
+        ],
+    }));
+    let mut problems = check::policy(&bad);
+    problems.extend(check::policy_with_connection(
+        &bad,
+        &connection(json!({
+            "account": "a", "allowedRoles": ["ANALYST"],
+            "credentials": {"mode": "KeyPair", "keyPair": {"user": "U", "privateKeyRef": {"name": "key"}}},
+        })),
+    ));
+    insta::assert_snapshot!(lines(&problems));
+}
