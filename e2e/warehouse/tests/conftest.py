@@ -44,7 +44,9 @@ class Warehouse:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+
+    def stopped(self) -> None:
+        assert self.process.wait(20) == 0
 
     def connect(self, user: str = "ADMIN", **more):
         """A connection of the real driver."""
@@ -73,6 +75,8 @@ def start():
     yield begin
     for warehouse in running:
         warehouse.stop()
+    for warehouse in running:
+        warehouse.stopped()
 
 
 @pytest.fixture(scope="session")

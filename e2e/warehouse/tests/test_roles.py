@@ -80,8 +80,9 @@ def test_the_catalog_role_reads_columns_and_view_texts(connections):
 
 def test_the_catalog_role_finds_named_tables_with_quoted_names(connections):
     cursor = connections["FROSTGATE_CATALOG"].cursor()
-    among = "(TABLE_SCHEMA = 'PUBLIC' AND TABLE_NAME = 'ORDERS') OR (TABLE_SCHEMA = 'PUBLIC' AND TABLE_NAME = 'ACTIVE_CUSTOMERS')"
-    rows = cursor.execute('SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, DATA_TYPE FROM "DEMO".INFORMATION_SCHEMA.COLUMNS '
+    among = ("(TABLE_SCHEMA = 'PUBLIC' AND TABLE_NAME = 'ORDERS') OR "
+             "(TABLE_SCHEMA = 'PUBLIC' AND TABLE_NAME = 'ACTIVE_CUSTOMERS')")
+    rows = cursor.execute('SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM "DEMO".INFORMATION_SCHEMA.COLUMNS '
                           f"WHERE {among} ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION").fetchall()
     assert [r[2] for r in rows][:5] == ["ID", "NAME", "EMAIL", "COUNTRY", "CREDIT_LIMIT"] and len(rows) == 13
     kinds = cursor.execute('SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM "DEMO".INFORMATION_SCHEMA.TABLES '

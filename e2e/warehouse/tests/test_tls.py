@@ -24,7 +24,7 @@ print(len(connection.cursor().execute("select * from orders").fetchall()))
 def certificate(tmp_path_factory):
     folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("ip6-localhost"), x509.IPAddress(
         ipaddress.ip_address("127.0.0.2"))])
     made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())

@@ -77,6 +77,7 @@ async def _serve(args: argparse.Namespace) -> None:
     print(f"ready account={account.name} host={args.host} listen={scheme}://{args.listen}:{main.getsockname()[1]} "
           f"chunks={base} admin=http://{args.admin_listen}:{admin.getsockname()[1]}", flush=True)
     await asyncio.gather(*running)
+    account.queries.close()
 
 
 def _fill(account: Account, args: argparse.Namespace) -> None:

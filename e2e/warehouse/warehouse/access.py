@@ -169,7 +169,7 @@ def _define(session: Session, statement: Expr, bound: Bound) -> tuple[str, str] 
     objects = session.account.objects
     if isinstance(statement, exp.Drop) and statement.args.get("kind", "").upper() in ("SCHEMA", "DATABASE"):
         kind = statement.args["kind"].upper()
-        name = _namespace(session, (statement.args.get("tables") or [statement.this])[0], kind)
+        name = namespace(session, (statement.args.get("tables") or [statement.this])[0], kind)
         if name in objects.owners and not session.holds(objects.owners[name]):
             raise insufficient(kind.lower(), ".".join(name))
         if name not in objects.owners and not statement.args.get("exists"):
@@ -184,7 +184,7 @@ def _define(session: Session, statement: Expr, bound: Bound) -> tuple[str, str] 
     if kind not in _CREATED:
         raise unsupported(f"CREATE {kind}")
     if kind == "SCHEMA":
-        _namespace_owner(session, _namespace(session, table, kind)[:1], "DATABASE", "CREATE SCHEMA")
+        _namespace_owner(session, namespace(session, table, kind)[:1], "DATABASE", "CREATE SCHEMA")
     if kind not in ("TABLE", "VIEW") or table is None:
         return None
     path = objects.resolve(session, _parts(table))
@@ -203,7 +203,7 @@ def _define(session: Session, statement: Expr, bound: Bound) -> tuple[str, str] 
     return path[:2] if kind == "VIEW" else None
 
 
-def _namespace(session: Session, table: exp.Table, kind: str) -> tuple[str, ...]:
+def namespace(session: Session, table: exp.Table, kind: str) -> tuple[str, ...]:
     # a schema is parsed into the slots of a table's database, or of the table itself
     parts = [table.args.get(p) for p in ("catalog", "db", "this")]
     name = tuple(p.name if p.quoted else p.name.upper() for p in parts if p)

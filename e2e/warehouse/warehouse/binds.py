@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 
 import pyarrow as pa
@@ -154,7 +154,7 @@ def _moment(content: str) -> str:
 def _zoned(content: str) -> str:
     nanoseconds, _, offset = content.partition(" ")
     zone = timezone(timedelta(minutes=int(offset or 1440) - 1440))
-    moment = (_EPOCH + timedelta(microseconds=int(nanoseconds) // 1000)).replace(tzinfo=timezone.utc)
+    moment = (_EPOCH + timedelta(microseconds=int(nanoseconds) // 1000)).replace(tzinfo=UTC)
     return moment.astimezone(zone).isoformat(sep=" ")
 
 

@@ -82,5 +82,5 @@ class Chunks:
         if link.expires <= time.time():
             return "Request has expired"
         if request.headers.get(_ALGORITHM) != "AES256" or request.headers.get(_KEY) != link.key:
-            return "The object was stored using a form of Server Side Encryption. The correct parameters must be provided"
+            return "The object was stored using a form of Server Side Encryption. The correct parameters are missing"
         return None

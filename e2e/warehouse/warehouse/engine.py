@@ -65,11 +65,17 @@ class Connection:
     def close(self) -> None:
         self._connection.close()
 
+    def leave(self) -> None:
+        """Stands in no database, so that any can be dropped."""
+        self.duck.execute("USE memory.main")
+        self._home = None
+
     def settle(self, session: Session) -> None:
         """Makes the session's database and schema the engine's."""
         connection = self._connection
-        connection.autocommit(bool(session.parameter("AUTOCOMMIT"))) if (
-            bool(session.parameter("AUTOCOMMIT")) != connection._autocommit) else None
+        autocommit = bool(session.parameter("AUTOCOMMIT"))
+        if autocommit != connection._autocommit:
+            connection.autocommit(autocommit)
         home = (session.database, session.schema)
         if home == self._home or session.database is None:
             return

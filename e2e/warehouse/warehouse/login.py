@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import jwt
@@ -36,7 +36,7 @@ def login(account: Account, data: dict, wishes: dict, client: str | None) -> dic
     finally:
         account.history.login(entry)
     entry.update(success=True, user=user.name, session_id=session.id, role=session.role)
-    first, user.last_login = user.last_login is None, datetime.now(timezone.utc)
+    first, user.last_login = user.last_login is None, datetime.now(UTC)
     return _answer(account, session, first)
 
 
@@ -58,7 +58,7 @@ def _named(account: Account, name: str | None) -> User | None:
 
 
 def _usable(user: User) -> bool:
-    return not user.disabled and (user.expires is None or user.expires > datetime.now(timezone.utc))
+    return not user.disabled and (user.expires is None or user.expires > datetime.now(UTC))
 
 
 def _by_password(account: Account, data: dict) -> User:

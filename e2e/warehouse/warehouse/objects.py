@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .columns import Column, of_duck
@@ -30,7 +30,7 @@ class Object:
     columns: list[Column] = field(default_factory=list)
     text: str = ""
     session: int | None = None  # of a temporary table
-    created: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Objects:

@@ -17,11 +17,11 @@ def overlay(columns: list[Column], known: list[Column | None] | None) -> list[Co
     """The engine's columns, with what is known of their origin."""
     if known is None or len(known) != len(columns):
         return columns
-    return [same.renamed(column.name) if same and _compatible(same, column) else column
+    return [same.renamed(column.name) if same and compatible(same, column) else column
             for column, same in zip(columns, known)]
 
 
-def _compatible(declared: Column, seen: Column) -> bool:
+def compatible(declared: Column, seen: Column) -> bool:
     semi = ("variant", "object", "array")
     if declared.type in semi:
         return seen.type in semi

@@ -114,7 +114,8 @@ class Queries:
             "async": bool(body.get("asyncExec")), "is_internal": bool(body.get("isInternal")),
             "parameters": body.get("parameters") or {}, "query_tag": session.parameter(
                 "QUERY_TAG", body.get("parameters") or {}),
-            "application": session.application, "query_context": body.get("queryContextDTO"), "status": "RUNNING", "error_code": None, "error_message": None,
+            "application": session.application, "query_context": body.get("queryContextDTO"),
+            "status": "RUNNING", "error_code": None, "error_message": None,
             "rows": None, "started": time.time(), "ended": None, "attempts": [],
         }
         return Query(query_id, session, request_id, str(body.get("sqlText", "")), body.get("bindings") or {},
@@ -176,6 +177,12 @@ class Queries:
                 query.answer = query.encoded = None
         while len(self.all) > KEPT_STATEMENTS:
             self.all.popitem(last=False)
+
+    def close(self) -> None:
+        """Cancels what runs, so that the process can end."""
+        for query in list(self.all.values()):
+            query.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def closed(self, session: Session) -> None:
         """Forgets the request ids of a session that takes no more requests."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from . import answers
@@ -43,7 +43,7 @@ class Role:
     name: str
     owner: str | None
     comment: str = ""
-    created: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
     inherits: set[str] = field(default_factory=set)
     grants: set[Grant] = field(default_factory=set)
 

@@ -10,11 +10,12 @@ import sqlglot
 from sqlglot import Expr, exp
 from sqlglot.errors import SqlglotError
 
-from . import access, answers, binds, catalog, dialect, functions, origins, roles, settings, users
+from . import access, answers, binds, catalog, definitions, dialect, functions, origins, roles, settings, users
 from .answers import Answer, of_rows, status
 from .columns import Column, of_duck, text
-from .errors import SqlError, canceled, exists, missing, syntax, unsupported
+from .errors import SqlError, canceled, syntax, unsupported
 from .lexer import Reader, Token, lex, statements
+from .naming import name_outputs
 
 if TYPE_CHECKING:
     from .queries import Query
@@ -157,7 +158,7 @@ def _on_engine(query: Query, sql: str) -> Answer:
     placeholders = binds.count(sql)
     statement = _parsed(sql)
     type_id = type_id or _type_of(statement)
-    names = _name_outputs(statement, sql)
+    names = name_outputs(statement, sql)
     bound = access.bind(session, statement)
     if isinstance(statement, exp.Command) or type_id is None:
         raise syntax(f"syntax error line 1 at position 0 unexpected '{first}'.")
@@ -175,9 +176,9 @@ def _on_engine(query: Query, sql: str) -> Answer:
         raise SqlError("002049", "42601", "SQL compilation error: error line 1 at position 0\nBind variable ? not set.")
     if isinstance(statement, (exp.Create, exp.Drop, exp.Alter, exp.Undrop, exp.Comment)):
         with session.account.objects.defining:
-            return _define(query, statement, bound)
+            return definitions.define(query, statement, bound)
     if isinstance(statement, exp.Describe):
-        return _describe_table(session, statement, bound)
+        return definitions.describe_table(session, statement, bound)
     if isinstance(statement, exp.Show):
         table, seen = engine.run(sql)
         return _shown(session, table, [of_duck(*c) for c in seen])
@@ -206,48 +207,6 @@ def _type_of(statement: Expr) -> int | None:
     if isinstance(statement, (exp.Query, exp.Values)):
         return answers.SELECT
     return _TYPES.get(type(statement))
-
-
-def _name_outputs(statement: Expr, sql: str) -> dict[str, str]:
-    """Gives unnamed output columns a name for the engine, and says what the service calls them: their text."""
-    while isinstance(statement, exp.SetOperation):
-        statement = statement.left
-    if not isinstance(statement, exp.Select):
-        return {}
-    texts = _output_texts(sql)
-    if len(texts) != len(statement.expressions):
-        texts = [e.sql(dialect="snowflake") for e in statement.expressions]
-    items, names = [], {}
-    for i, (item, written) in enumerate(zip(statement.expressions, texts)):
-        if not (isinstance(item, (exp.Alias, exp.Column, exp.Star)) or item.is_star):
-            names[f"_OUTPUT_{i}"] = written.upper()
-            item = exp.alias_(item, f"_OUTPUT_{i}", quoted=True)
-        items.append(item)
-    statement.set("expressions", items)
-    return names
-
-
-def _output_texts(sql: str) -> list[str]:
-    tokens, depth, starts, found = lex(sql), 0, None, []
-    for token in tokens:
-        if token.kind == "punct" and token.text in "([{":
-            depth += 1
-        elif token.kind == "punct" and token.text in ")]}":
-            depth -= 1
-        if depth:
-            continue
-        if starts is None:
-            if token.word == "SELECT":
-                starts = token.end
-        elif token.word in ("DISTINCT", "ALL") and not sql[starts:token.start].strip():
-            starts = token.end
-        elif token.text == "," and token.kind == "punct":
-            found.append(sql[starts:token.start].strip())
-            starts = token.end
-        elif token.word in ("FROM", "UNION", "EXCEPT", "MINUS", "INTERSECT", "WHERE", "GROUP", "HAVING", "QUALIFY",
-                            "ORDER", "LIMIT", "FETCH"):
-            return [*found, sql[starts:token.start].strip()]
-    return [*found, sql[starts:tokens[-1].end].strip()] if starts is not None else found
 
 
 def _result_scans(session: Session, query: Query, statement: Expr, engine) -> None:
@@ -292,84 +251,6 @@ def _stats(type_id: int, table: pa.Table, columns: list[Column]) -> dict | None:
             if column.name == f"number of rows {word}":
                 counts[stat] = int(cells[0].as_py())
     return counts
-
-
-def _define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
-    session, engine, objects = query.session, query.session.connection, query.session.account.objects
-    kind = str(statement.args.get("kind") or "").upper()
-    if isinstance(statement, exp.Drop) and kind in ("DATABASE", "SCHEMA"):
-        return _drop_namespace(session, statement, kind)
-    if isinstance(statement, exp.Create) and kind == "DATABASE":
-        return _create_database(session, statement)
-    known = origins.of_definition(statement, bound) if isinstance(statement, exp.Create) else []
-    temporary = False
-    if isinstance(statement, exp.Create) and statement.args.get("properties"):
-        kept = [p for p in statement.args["properties"].expressions
-                if not isinstance(p, (exp.TemporaryProperty, exp.TransientProperty))]
-        temporary = any(isinstance(p, exp.TemporaryProperty) for p in statement.args["properties"].expressions)
-        statement.set("properties", exp.Properties(expressions=kept) if kept else None)
-    if statement.args.get("exists") and isinstance(statement, exp.Create) and bound.defines in objects.tables:
-        return status(f"{bound.defines[2]} already exists, statement succeeded.")
-    table, seen = engine.run(dialect.translated(statement, bound))
-    if isinstance(statement, exp.Create) and bound.defines:
-        objects.forget(bound.defines)
-    objects.sync(engine.duck, session, bound.defines)
-    made = objects.tables.get(bound.defines) if isinstance(statement, exp.Create) else None
-    if made:
-        made.text, made.owner = query.sql.strip().rstrip(";"), session.role
-        made.columns = [
-            same.renamed(column.name) if same and origins._compatible(same, column) else column
-            for column, same in zip(made.columns, known)] if len(known) == len(made.columns) else made.columns
-        if temporary:
-            made.session = session.id
-            session.temporary.add(bound.defines)
-    return Answer(table, [of_duck(*c) for c in seen], answers.DDL)
-
-
-def _create_database(session: Session, statement: exp.Create) -> Answer:
-    table = statement.this
-    name = table.name if table.this.quoted else table.name.upper()
-    objects = session.account.objects
-    if (name,) in objects.owners:
-        if statement.args.get("exists"):
-            return status(f"{name} already exists, statement succeeded.")
-        raise exists(name)
-    session.connection.run(f'CREATE DATABASE "{name}"')
-    session.connection.statement(f'CREATE SCHEMA "{name}"."PUBLIC"')
-    objects.sync(session.connection.duck, session, None)
-    session.database, session.schema = name, "PUBLIC"
-    return status(f"Database {name} successfully created.")
-
-
-def _drop_namespace(session: Session, statement: exp.Drop, kind: str) -> Answer:
-    objects = session.account.objects
-    name = access._namespace(session, (statement.args.get("tables") or [statement.this])[0], kind)
-    if name not in objects.owners:
-        return status(f"Drop statement executed successfully ({name[-1]} already dropped).")
-    if kind == "DATABASE":
-        if session.database == name[0]:
-            session.connection.statement("USE memory.main")
-            session.connection._home = None
-        session.connection.statement(f'DETACH "{name[0]}"')
-    else:
-        session.connection.statement(f'DROP SCHEMA "{name[0]}"."{name[1]}" CASCADE')
-    for other in session.account.sessions.all.values():
-        if other.database == name[0] and (kind == "DATABASE" or other.schema == name[1]):
-            other.schema = None
-            other.database = None if kind == "DATABASE" else other.database
-    objects.sync(session.connection.duck, session, None)
-    return status(f"{name[-1]} successfully dropped.")
-
-
-def _describe_table(session: Session, statement: exp.Describe, bound: access.Bound) -> Answer:
-    found = next(iter(bound.sources.values()), None)
-    if found is None:
-        raise missing("Object", statement.this.sql(dialect="snowflake"))
-    names = ("name", "type", "kind", "null?", "default", "primary key", "unique key", "check", "expression",
-             "comment", "policy name", "privacy domain")
-    rows = [[c.name, c.described, "COLUMN", "Y" if c.nullable else "N", None, "N", "N", None, None, None, None, None]
-            for c in found.columns]
-    return of_rows([text(n) for n in names], rows, answers.DESCRIBE)
 
 
 def _shown(session: Session, table: pa.Table, columns: list[Column]) -> Answer:

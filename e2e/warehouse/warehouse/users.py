@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -29,7 +29,7 @@ _FLAGS = {"DISABLED", "MUST_CHANGE_PASSWORD", "DISABLE_MFA"}
 class User:
     name: str
     owner: str | None
-    created: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
     properties: dict = field(default_factory=dict)
     roles: set[str] = field(default_factory=set)
     last_login: datetime | None = None
@@ -91,7 +91,7 @@ def _properties(reader: Reader) -> dict:
         raise SqlError("001420", "22023", "SQL compilation error:\nCannot set "
                        f"{', '.join(sorted(wrong))} on users with TYPE=SERVICE.")
     if found.get("DAYS_TO_EXPIRY"):
-        found["EXPIRY_SET"] = datetime.now(timezone.utc)
+        found["EXPIRY_SET"] = datetime.now(UTC)
     return found
 
 
@@ -250,7 +250,7 @@ def _shown(session: Session, user: User) -> list:
         return [user.name] + [None] * (len(_SHOWN) - 1)
     p = user.properties
     secondary = "[]" if not user.secondary_roles else '["ALL"]'
-    left = None if not user.expires else str((user.expires - datetime.now(timezone.utc)).total_seconds() / 86400)
+    left = None if not user.expires else str((user.expires - datetime.now(UTC)).total_seconds() / 86400)
     return [user.name, user.created, user.login_name, p.get("DISPLAY_NAME", user.name), p.get("FIRST_NAME"),
             p.get("LAST_NAME"), p.get("EMAIL"), None, left, p.get("COMMENT", ""), _word(user.disabled),
             _word(p.get("MUST_CHANGE_PASSWORD")), "false", p.get("DEFAULT_WAREHOUSE"), p.get("DEFAULT_NAMESPACE"),
