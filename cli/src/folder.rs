@@ -44,7 +44,7 @@ impl Folder {
         let path = path.canonicalize().with_context(|| format!("cannot read {shown}"))?;
         if let Some(first) = segments(&path)?.values().next() {
             let sessions = [(session_of(first)?, path.clone())].into();
-            return Ok(Self { sessions, ledger: beside(&path), is_part: true });
+            return Ok(Self { sessions, ledger: path.parent().and_then(ledger_of), is_part: true });
         }
         let inner = path.join("recordings");
         let root = if inner.is_dir() { inner } else { path };
@@ -58,7 +58,7 @@ impl Folder {
                 sessions.insert(name, entry.path());
             }
         }
-        Ok(Self { sessions, ledger: beside(&root.join("x")), is_part: false })
+        Ok(Self { sessions, ledger: ledger_of(&root), is_part: false })
     }
 
     /// The sessions, by id; with `only`, just that one.
@@ -80,9 +80,8 @@ impl Folder {
     /// The segment files of a session, by number.
     pub(crate) fn files(&self, session: &str) -> anyhow::Result<BTreeMap<u64, Vec<u8>>> {
         let Some(path) = self.sessions.get(session) else { return Ok(BTreeMap::new()) };
-        let read = |path: &Path| {
-            fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-        };
+        let read =
+            |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         if path.is_file() {
             let bytes = read(path)?;
             let number = Header::of(&bytes).map_or(0, |header| header.segment);
@@ -92,7 +91,10 @@ impl Folder {
     }
 
     /// The leaves of the ledger, every byte checked; `None` where there is no ledger.
-    pub(crate) fn ledger(&self, key: &Key) -> anyhow::Result<Option<Result<Vec<Leaf>, ledger::CopyError>>> {
+    pub(crate) fn ledger(
+        &self,
+        key: &Key,
+    ) -> anyhow::Result<Option<Result<Vec<Leaf>, ledger::CopyError>>> {
         let Some(dir) = &self.ledger else { return Ok(None) };
         let read = |path: &str| fs::read(dir.join(path)).ok();
         let checkpoint = read("checkpoint").unwrap_or_default();
@@ -107,10 +109,11 @@ impl Folder {
     }
 }
 
-/// The ledger that lies beside a session's folder, or beside the folder of all of them.
-fn beside(session: &Path) -> Option<PathBuf> {
-    let near = session.ancestors().skip(1).take(2).map(|dir| dir.join("ledger"));
-    near.into_iter().find(|dir| dir.join("checkpoint").is_file())
+/// The ledger that lies in the folder of all sessions, or beside it where that one is `recordings`.
+fn ledger_of(root: &Path) -> Option<PathBuf> {
+    let beside = root.parent().filter(|_| root.file_name().is_some_and(|it| it == "recordings"));
+    let mut dirs = [Some(root), beside].into_iter().flatten().map(|dir| dir.join("ledger"));
+    dirs.find(|dir| dir.join("checkpoint").is_file())
 }
 
 fn segments(dir: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
@@ -127,8 +130,7 @@ fn segments(dir: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
 
 /// The session's id: the folder's name, or what the segment itself says where the folder was renamed.
 fn session_of(segment: &Path) -> anyhow::Result<String> {
-    let bytes =
-        fs::read(segment).with_context(|| format!("cannot read {}", segment.display()))?;
+    let bytes = fs::read(segment).with_context(|| format!("cannot read {}", segment.display()))?;
     match Header::of(&bytes) {
         Ok(header) => Ok(header.session),
         // Damaged at its very start: the folder's name must do.

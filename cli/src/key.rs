@@ -16,7 +16,8 @@ impl Key {
     /// Reads a key from a file, or as it is.
     pub(crate) fn read(given: &str) -> anyhow::Result<Self> {
         let text = if Path::new(given).exists() {
-            fs::read_to_string(given).with_context(|| format!("cannot read the key file {given}"))?
+            fs::read_to_string(given)
+                .with_context(|| format!("cannot read the key file {given}"))?
         } else {
             given.to_owned()
         };
@@ -26,7 +27,11 @@ impl Key {
         })?;
         // With a name and its checksum, the name is checked against the log's too.
         let verifier = text.parse().ok();
-        if text.contains('+') && text.splitn(3, '+').count() == 3 && verifier.is_none() && text.len() > 44 {
+        if text.contains('+')
+            && text.splitn(3, '+').count() == 3
+            && verifier.is_none()
+            && text.len() > 44
+        {
             bail!("`{given}` is a verifier key whose checksum does not fit: copy it again");
         }
         Ok(Self { public, verifier })

@@ -57,11 +57,7 @@ impl<'a> Source<'a> {
         Ok(Self { folder, key: key.map(Key::read).transpose()? })
     }
 
-    pub(crate) fn walk(
-        &self,
-        session: &str,
-        visit: impl FnMut(Item),
-    ) -> anyhow::Result<Report> {
+    pub(crate) fn walk(&self, session: &str, visit: impl FnMut(Item)) -> anyhow::Result<Report> {
         let files = self.folder.files(session)?;
         Ok(match &self.key {
             Some(key) => verify_with(session, &files, key.public(), None, visit),

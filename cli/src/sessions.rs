@@ -32,8 +32,18 @@ struct Summary {
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let folder = Folder::open(&args.path)?;
     let mut lines = vec![
-        ["SESSION", "OPENED", "WORKLOAD", "HUMAN", "ROLE", "STATEMENTS", "REFUSED", "HELD", "STATE"]
-            .map(str::to_owned),
+        [
+            "SESSION",
+            "OPENED",
+            "WORKLOAD",
+            "HUMAN",
+            "ROLE",
+            "STATEMENTS",
+            "REFUSED",
+            "HELD",
+            "STATE",
+        ]
+        .map(str::to_owned),
     ];
     let mut exit = Exit::Well;
     for session in folder.sessions(None)? {
