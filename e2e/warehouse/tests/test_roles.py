@@ -90,6 +90,19 @@ def test_the_catalog_role_finds_named_tables_with_quoted_names(connections):
     assert {r[1:] for r in kinds} == {("ORDERS", "BASE TABLE"), ("ACTIVE_CUSTOMERS", "VIEW")}
 
 
+def test_the_text_of_a_secure_view_is_its_owners(warehouse, connections):
+    with warehouse.connect() as admin:
+        admin.cursor().execute("create or replace secure view hidden as select id from customers")
+        admin.cursor().execute("grant references on view hidden to role FROSTGATE_CATALOG")
+        sql = "select view_definition, is_secure from information_schema.views where table_name = 'HIDDEN'"
+        assert admin.cursor().execute(sql).fetchone()[0].startswith("create or replace secure view")
+        cursor = connections["FROSTGATE_CATALOG"].cursor()
+        assert cursor.execute(sql).fetchone() == (None, "YES")
+        with pytest.raises(ProgrammingError):
+            cursor.execute("select get_ddl('view', 'hidden')")
+        admin.cursor().execute("drop view hidden")
+
+
 def test_information_schema_shows_only_what_the_role_sees(connections):
     cursor = connections["ANALYST"].cursor()
     cursor.execute("use role analyst")

@@ -83,7 +83,8 @@ def _rows(session: Session, database: str, view: str):
         case "VIEWS":
             for o in seen:
                 if o.kind == "VIEW":
-                    yield [*o.path, o.owner, o.text, "NONE", "NO", "NO", "NO", o.created, o.created, None]
+                    yield [*o.path, o.owner, objects.readable_text(session, o), "NONE", "NO", "NO",
+                           "YES" if o.secure else "NO", o.created, o.created, None]
         case "COLUMNS":
             for o in seen:
                 for position, column in enumerate(o.columns, 1):

@@ -24,7 +24,7 @@ def define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
     if isinstance(statement, exp.Create) and kind == "DATABASE":
         return _create_database(session, statement)
     known = origins.of_definition(statement, bound) if isinstance(statement, exp.Create) else []
-    temporary = False
+    temporary, secure = False, statement.find(exp.SecureProperty) is not None
     if isinstance(statement, exp.Create) and statement.args.get("properties"):
         kept = [p for p in statement.args["properties"].expressions
                 if not isinstance(p, (exp.TemporaryProperty, exp.TransientProperty))]
@@ -38,7 +38,7 @@ def define(query: Query, statement: Expr, bound: access.Bound) -> Answer:
     objects.sync(engine.duck, session, bound.defines)
     made = objects.tables.get(bound.defines) if isinstance(statement, exp.Create) else None
     if made:
-        made.text, made.owner = query.sql.strip().rstrip(";"), session.role
+        made.text, made.owner, made.secure = query.sql.strip().rstrip(";"), session.role, secure
         made.columns = [
             same.renamed(column.name) if same and origins.compatible(same, column) else column
             for column, same in zip(made.columns, known)] if len(known) == len(made.columns) else made.columns

@@ -105,7 +105,7 @@ def _ddl(session: Session, query: Query, arguments: list[str]) -> str:
     objects = session.account.objects
     name = Reader(lex(arguments[1])).name()
     found = objects.find(session, name)
-    if found is None or not objects.visible(session, found):
+    if found is None or not objects.visible(session, found) or objects.readable_text(session, found) is None:
         raise missing("Object", ".".join(name))
     columns = ",\n".join(
         f"\t{c.name}" + ("" if found.kind == "VIEW" else f" {c.described}" + ("" if c.nullable else " NOT NULL"))

@@ -30,6 +30,7 @@ class Object:
     columns: list[Column] = field(default_factory=list)
     text: str = ""
     session: int | None = None  # of a temporary table
+    secure: bool = False  # a view whose text is its owner's alone
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -60,6 +61,10 @@ class Objects:
     def visible(self, session: Session, found: Object) -> bool:
         return found.session in (None, session.id) and self.usable(session, found.path[:2]) and (
             session.holds(found.owner) or session.allowed(None, "TABLE", found.path))
+
+    def readable_text(self, session: Session, found: Object) -> str | None:
+        """The statement that made a view, for those who may read it."""
+        return None if found.secure and not session.holds(found.owner) else found.text
 
     def usable(self, session: Session, name: tuple[str, ...]) -> bool:
         """Whether the session may use this database, or this schema and its database."""

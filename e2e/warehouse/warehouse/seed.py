@@ -22,12 +22,14 @@ BROKER = "FROSTGATE_BROKER"
 def run(account: Account, sql: str) -> int:
     """Runs a script in one session of the administrator; the first failure ends it."""
     session, count = account.administrator(), 0
-    for tokens in split(lex(sql)):
-        text = sql[tokens[0].start: tokens[-1].end]
-        entry = {"started": time.time(), "attempts": []}
-        statements.run(Query(f"seed-{count}", session, "", text, {}, {}, False, False, "", entry))
-        count += 1
-    session.connection.close()
+    try:
+        for tokens in split(lex(sql)):
+            text = sql[tokens[0].start: tokens[-1].end]
+            entry = {"started": time.time(), "attempts": []}
+            statements.run(Query(f"seed-{count}", session, "", text, {}, {}, False, False, "", entry))
+            count += 1
+    finally:
+        session.release()
     return count
 
 
