@@ -145,3 +145,80 @@ fn sessions_are_listed_with_who_and_how_many() {
     let text = stdout(&frostgate(&["sessions", &vector("good")]));
     insta::assert_snapshot!(text);
 }
+
+/// A copy of the store with one thing changed.
+fn store_with(change: impl FnOnce(&Path)) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() {
+                copy(&entry.path(), &to);
+            } else {
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    copy(&vectors().join("store"), dir.path());
+    change(dir.path());
+    dir
+}
+
+#[test]
+fn with_the_ledger_beside_them_removed_recordings_are_missed() {
+    let session = |dir: &Path| dir.join("recordings").join(SESSION);
+    let bundle = |dir: &Path| {
+        let folder = dir.join("ledger/tile/entries/000.p");
+        fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+    };
+    let cases: [(&str, i32, &str, Box<dyn FnOnce(&Path)>); 6] = [
+        ("nothing", 0, "intact, closed", Box::new(|_| {})),
+        (
+            "the last segment",
+            4,
+            "segment 2, entry 21",
+            Box::new(move |dir| fs::remove_file(session(dir).join("2.fgseg")).unwrap()),
+        ),
+        (
+            "the whole session",
+            4,
+            "segment 0, entry 0",
+            Box::new(move |dir| fs::remove_dir_all(session(dir)).unwrap()),
+        ),
+        (
+            "a byte of a leaf",
+            3,
+            "ledger: BROKEN",
+            Box::new(move |dir| {
+                let path = bundle(dir);
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[40] ^= 1;
+                fs::write(&path, bytes).unwrap();
+            }),
+        ),
+        (
+            "the checkpoint's signature",
+            3,
+            "ledger: BROKEN",
+            Box::new(|dir| {
+                let path = dir.join("ledger/checkpoint");
+                let note = fs::read_to_string(&path).unwrap();
+                fs::write(&path, note.replacen('7', "8", 1)).unwrap();
+            }),
+        ),
+        (
+            "the ledger",
+            0,
+            "ledger: not here",
+            Box::new(|dir| fs::remove_dir_all(dir.join("ledger")).unwrap()),
+        ),
+    ];
+    for (what, code, says, change) in cases {
+        let dir = store_with(change);
+        let output = frostgate(&["verify", &dir.path().display().to_string(), "--key", &key()]);
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(code), "{what}: {text}");
+        assert!(text.contains(says), "{what}: {text}");
+    }
+}

@@ -13,12 +13,13 @@ use std::{
 use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema};
+use aws_lc_rs::signature::Ed25519KeyPair;
 use proptest::prelude::*;
 use recording::{
     Certificate, Digest, Digester, Entry, Fact, PublicKey, Signed, SigningKey,
     entry::*,
     export::Export,
-    ledger::{self, Leaf},
+    ledger::{self, Checkpoint, Leaf, Tree, leaf_hash, tile},
     seal::{CERTIFICATE_CONTEXT, GRANT_CONTEXT},
     segment::{Broken, Finished, Writer},
     transcript::{Options, Transcript},
@@ -355,6 +356,36 @@ fn check(files: &Files) -> Report {
     verify(SESSION, files, &operator().public(), None)
 }
 
+/// A whole store: the good recording, and a ledger that remembers it.
+fn store() -> BTreeMap<String, Vec<u8>> {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let recording = whole_session();
+    let mut leaves = leaves(&recording);
+    let closed = ledger::Fact::SessionClosed {
+        session: SESSION.into(),
+        reason: "Logout".into(),
+        last: Some(2),
+    };
+    leaves.push(Leaf::new(START_MS, closed));
+    let leaves: Vec<Vec<u8>> = leaves.iter().map(|it| serde_json::to_vec(it).unwrap()).collect();
+    let mut tree = Tree::default();
+    for leaf in &leaves {
+        assert_eq!(tree.push(leaf_hash(leaf)), [], "less than a tile");
+    }
+    let head =
+        Checkpoint { origin: "frostgate.dev/ledger".into(), size: tree.size(), root: tree.root() };
+    let mut files = BTreeMap::from([("ledger/checkpoint".into(), head.sign(&key).unwrap())]);
+    for (tile, hashes) in tree.partial_tiles() {
+        files.insert(format!("ledger/{}", tile.path()), tile::encode(hashes));
+        let bundle = tile::encode_bundle(leaves.iter().map(Vec::as_slice)).unwrap();
+        files.insert(format!("ledger/{}", tile.bundle_path()), bundle);
+    }
+    for (number, bytes) in recording {
+        files.insert(format!("recordings/{SESSION}/{number}.fgseg"), bytes);
+    }
+    files
+}
+
 // === the vectors on disk ===
 
 fn vectors() -> PathBuf {
@@ -456,6 +487,11 @@ fn write_the_vectors() {
             report.sealed,
             found.map_or("-".into(), |it| format!("{} {} {}", it.segment, it.entry, it.byte)),
         ));
+    }
+    for (path, bytes) in store() {
+        let path = vectors().join("store").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     }
     // What every verifier must find: name, verdict, intact entries, sealed entries, first break.
     fs::write(vectors().join("expected.tsv"), reports).unwrap();
@@ -595,6 +631,25 @@ fn a_recording_that_was_written_again_with_a_stolen_session_key_is_found_by_the_
     let report = verify(SESSION, &it.files, &operator().public(), Some(&leaves(&good)));
     let found = report.first_break.unwrap();
     assert!(matches!(found.problem, Problem::NotTheLoggedOne(_)), "{found}");
+}
+
+#[test]
+fn a_session_that_the_ledger_closed_is_missing_what_ended_it() {
+    let good = whole_session();
+    let begun: Files = good.iter().take(2).map(|(at, file)| (*at, file.clone())).collect();
+    let mut leaves = leaves(&begun);
+    assert_eq!(verify(SESSION, &begun, &operator().public(), Some(&leaves)).state, State::Open);
+    leaves.push(Leaf::new(
+        START_MS,
+        ledger::Fact::SessionClosed {
+            session: SESSION.into(),
+            reason: "Lost".into(),
+            last: Some(1),
+        },
+    ));
+    let report = verify(SESSION, &begun, &operator().public(), Some(&leaves));
+    assert_eq!((report.state, report.first_break.clone()), (State::Missing, None));
+    assert!(report.is_missing() && !report.is_intact());
 }
 
 #[test]
