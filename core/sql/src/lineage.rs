@@ -335,29 +335,8 @@ pub(crate) fn literal_name(args: &[ast::FunctionArg]) -> Result<Vec<String>, Pro
     };
     literal
         .as_deref()
-        .and_then(name_in)
+        .and_then(crate::name::read)
         .ok_or_else(|| unsupported("a computed name; write the name itself"))
-}
-
-/// The stored parts of a dotted name in a string.
-fn name_in(text: &str) -> Option<Vec<String>> {
-    use crate::lexer::{Class, lex};
-    let lexed = lex(text);
-    if lexed.problem.is_some() {
-        return None;
-    }
-    let mut parts = Vec::new();
-    let mut expects_part = true;
-    for token in &lexed.tokens {
-        match (token.class, expects_part) {
-            (Class::Word, true) => parts.push(crate::name::fold(token.text(text))),
-            (Class::Quoted, true) => parts.push(token.inner(text).replace("\"\"", "\"")),
-            (Class::Symbol, false) if token.is_symbol(text, '.') => {}
-            _ => return None,
-        }
-        expects_part = !expects_part;
-    }
-    (!expects_part).then_some(parts)
 }
 
 /// A name that Snowflake could read in two ways.

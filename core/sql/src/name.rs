@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::lexer::{Class, lex};
+
 /// A fully qualified object: each part as Snowflake stores it (unquoted identifiers folded to upper case).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
@@ -21,6 +23,17 @@ impl Name {
         object: impl Into<String>,
     ) -> Self {
         Self { database: database.into(), schema: schema.into(), object: object.into() }
+    }
+
+    /// A full name as it is written in SQL: three parts, unquoted ones are folded.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match read(text)?.as_slice() {
+            [database, schema, object] => {
+                Some(Self::new(database.clone(), schema.clone(), object.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// The parts that are there.
@@ -47,6 +60,26 @@ impl fmt::Display for Name {
         }
         Ok(())
     }
+}
+
+/// The stored parts of a dotted name in a string.
+pub(crate) fn read(text: &str) -> Option<Vec<String>> {
+    let lexed = lex(text);
+    if lexed.problem.is_some() {
+        return None;
+    }
+    let mut parts = Vec::new();
+    let mut expects_part = true;
+    for token in &lexed.tokens {
+        match (token.class, expects_part) {
+            (Class::Word, true) => parts.push(fold(token.text(text))),
+            (Class::Quoted, true) => parts.push(token.inner(text).replace("\"\"", "\"")),
+            (Class::Symbol, false) if token.is_symbol(text, '.') => {}
+            _ => return None,
+        }
+        expects_part = !expects_part;
+    }
+    (!expects_part).then_some(parts)
 }
 
 /// Folds an unquoted identifier as Snowflake does: ASCII upper case.
