@@ -6,7 +6,7 @@ mod agents;
 mod cached;
 mod debian;
 pub(crate) mod layer;
-mod product;
+pub(crate) mod product;
 pub(crate) mod registry;
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 }
 
 /// An image that can be built here.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Name {
     /// The product: what runs once per cluster
     Operator,
@@ -84,9 +84,9 @@ pub(crate) fn publish(registry: &Registry, names: &[Name]) -> Result<Vec<(String
             registry.address
         );
     }
-    let product: Vec<_> =
-        names.iter().copied().filter(|name| matches!(name, Name::Operator | Name::Proxy)).collect();
-    product::compile(&product)?;
+    if names.iter().any(|name| matches!(name, Name::Operator | Name::Proxy)) {
+        product::compile()?;
+    }
     let mut references = Vec::new();
     for name in names {
         let image = build(*name)?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{self, layout};
 use crate::demo::account::{Account, CHUNK_HOST, HOST};
-use crate::image::{self, Name};
+use crate::image::{self, Name, product};
 use crate::process::{self, command};
 use crate::progress::{say, wait};
 use crate::workspace;
@@ -42,12 +42,7 @@ pub(crate) fn set(names: &[Name]) -> Result<Stage> {
     say("building images");
     let images: BTreeMap<String, String> =
         image::publish(&cluster::registry(), names)?.into_iter().collect();
-    say("building kubectl-frostgate");
-    process::run(
-        command("cargo", ["build", "--quiet", "--release", "--package", "frostgate-cli"])
-            .current_dir(workspace::root()),
-    )?;
-    let frostgate = workspace::target().join("release/kubectl-frostgate");
+    let frostgate = product::program("kubectl-frostgate")?;
 
     let keys = layout::state().join("stage");
     fs::create_dir_all(&keys)?;

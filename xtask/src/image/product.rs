@@ -10,7 +10,6 @@ use crate::process::{self, command};
 use crate::progress::say;
 use crate::workspace;
 
-use super::Name;
 use super::layer::Writer;
 use super::registry::Image;
 
@@ -20,26 +19,32 @@ const LIMIT: usize = 20 << 20;
 /// The unprivileged user of both images, the one that the injector writes into pods.
 const USER: &str = "64535:64535";
 
-/// Compiles the binaries of the named images, in one run of cargo.
-pub(super) fn compile(names: &[Name]) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
+/// Every program of ours, by package and binary.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("frostgate-operator", "frostgate-operator"),
+    ("frostgate-proxy", "frostgate-proxy"),
+    ("frostgate-cli", "kubectl-frostgate"),
+];
+
+/// Compiles all of them, always together: which features a shared dependency has depends on what
+/// is compiled with it, and half of them now and half of them later would compile it twice.
+pub(crate) fn compile() -> Result<()> {
     say("compiling the static binaries (release)");
     let mut cargo = command("cargo", ["build", "--release", "--quiet", "--target", target()?]);
-    for name in names {
-        let (package, binary) = match name {
-            Name::Operator => ("frostgate-operator", "frostgate-operator"),
-            _ => ("frostgate-proxy", "frostgate-proxy"),
-        };
+    for (package, binary) in PROGRAMS {
         cargo.args(["--package", package, "--bin", binary]);
     }
     process::run(
         cargo
             .current_dir(workspace::root())
             .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env("CARGO_TARGET_DIR", folder()?),
+            .env("CARGO_TARGET_DIR", folder()),
     )
+}
+
+/// Where a compiled program lies.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    Ok(folder().join(target()?).join("release").join(name))
 }
 
 pub(super) fn operator() -> Result<Image> {
@@ -51,7 +56,7 @@ pub(super) fn proxy() -> Result<Image> {
 }
 
 fn image(name: &str) -> Result<Image> {
-    let path = folder()?.join(target()?).join("release").join(name);
+    let path = program(name)?;
     let binary = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let mut writer = Writer::new();
     writer.file(name, 0o755, &binary)?;
@@ -69,13 +74,9 @@ fn image(name: &str) -> Result<Image> {
     Ok(image)
 }
 
-/// Beside the ordinary target folder, so that other flags do not rebuild everything there.
-fn folder() -> Result<PathBuf> {
-    let base = match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => std::path::absolute(folder)?,
-        None => workspace::root().join("target"),
-    };
-    Ok(base.join("image"))
+/// Beside what cargo builds otherwise, so that other flags do not rebuild everything there.
+fn folder() -> PathBuf {
+    workspace::target().join("image")
 }
 
 fn target() -> Result<&'static str> {
