@@ -129,7 +129,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let cluster_uid = cluster_uid.uid().unwrap_or_default();
     let ledger = open_ledger(&client, &config, &cluster_uid).await?;
     let reader = reader_key(&client, &config).await?;
-    let parts = Parts::new(cluster.clone(), ledger.clone(), &cluster_uid, stop.clone());
+    let parts = Parts::new(
+        cluster.clone(),
+        ledger.clone(),
+        metrics.clone(),
+        &cluster_uid,
+        stop.clone(),
+    );
 
     let webhooks = Arc::new(Webhooks {
         directory: directory.clone(),

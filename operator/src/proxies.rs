@@ -35,6 +35,7 @@ use crate::broker::Broker;
 use crate::identity::Keys;
 use crate::ledger::Ledger;
 use crate::objects::Objects;
+use crate::telemetry::Metrics;
 
 /// No request of a sidecar is larger: the longest statement, escaped, with its binds.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub approvals: Approvals,
     /// What is pushed to streams.
     pub hub: Hub,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Keys of identity issuers.
     pub keys: Keys,
     /// Work that outlives its request.
@@ -69,6 +72,7 @@ impl Parts {
     pub fn new(
         objects: Arc<dyn Objects>,
         ledger: Arc<Ledger>,
+        metrics: Arc<Metrics>,
         cluster: &str,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
@@ -79,6 +83,7 @@ impl Parts {
             ledger,
             approvals: Approvals::default(),
             hub: Hub::default(),
+            metrics,
             keys: Keys::default(),
             tasks: TaskTracker::new(),
             shutdown,

@@ -52,6 +52,22 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// A way to log in that was made, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MintLabel {
+    /// `EphemeralUser`, `KeyPair`.
+    pub mode: &'static str,
+    /// `made`, `failed`.
+    pub result: &'static str,
+}
+
+/// Why a credential ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// `Closed`, `Expired`, `Orphaned`.
+    pub reason: &'static str,
+}
+
 /// Every metric of the operator.
 #[derive(Debug)]
 pub struct Metrics {
@@ -78,6 +94,18 @@ pub struct Metrics {
     pub approval_seconds: Histogram,
     /// Decisions refused because the approver was the requester.
     pub self_approvals: Counter,
+    /// Ways to log in that sessions asked for.
+    pub mints: Family<MintLabel, Counter>,
+    /// How long it took to make one.
+    pub mint_seconds: Histogram,
+    /// Ways to log in that are out.
+    pub credentials: Gauge,
+    /// Ways to log in that were taken back.
+    pub drops: Family<ReasonLabel, Counter>,
+    /// Snowflake users that cannot be dropped at the moment.
+    pub overdue: Gauge,
+    /// Sidecars that listen.
+    pub streams: Gauge,
 }
 
 impl Default for Metrics {
@@ -95,6 +123,12 @@ impl Default for Metrics {
             approvals_pending: Gauge::default(),
             approval_seconds: Histogram::new(exponential_buckets(1.0, 3.0, 9)),
             self_approvals: Counter::default(),
+            mints: Family::default(),
+            mint_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 10)),
+            credentials: Gauge::default(),
+            drops: Family::default(),
+            overdue: Gauge::default(),
+            streams: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -160,6 +194,33 @@ impl Metrics {
             "Decisions refused because the approver had asked",
             self.self_approvals.clone(),
         );
+        registry.register(
+            "credential_minted",
+            "Ways to log in that sessions asked for, by what became of them",
+            self.mints.clone(),
+        );
+        registry.register_with_unit(
+            "credential_mint",
+            "How long it took to make a way to log in",
+            Unit::Seconds,
+            self.mint_seconds.clone(),
+        );
+        registry.register(
+            "credential_active",
+            "Ways to log in that are out",
+            self.credentials.clone(),
+        );
+        registry.register(
+            "credential_revoked",
+            "Ways to log in that were taken back, by why",
+            self.drops.clone(),
+        );
+        registry.register(
+            "credential_overdue",
+            "Snowflake users that should be dropped and could not be yet",
+            self.overdue.clone(),
+        );
+        registry.register("sidecar_streams", "Sidecars that listen", self.streams.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("operator_build", "The version that runs", build);
     }
@@ -194,6 +255,8 @@ mod tests {
         metrics.injections.get_or_create(&ResultLabel { result: "injected" }).inc();
         metrics.webhook_seconds.get_or_create(&WebhookLabel { webhook: "inject" }).observe(0.1);
         metrics.approvals.get_or_create(&OutcomeLabel { outcome: "Denied" }).inc();
+        metrics.mints.get_or_create(&MintLabel { mode: "KeyPair", result: "made" }).inc();
+        metrics.drops.get_or_create(&ReasonLabel { reason: "Orphaned" }).inc();
         let page = metrics.page();
         let names: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         insta::assert_snapshot!(names.join("\n"));

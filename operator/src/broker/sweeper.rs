@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{full_name, sweep_interval};
 use crate::proxies::Parts;
+use crate::telemetry::ReasonLabel;
 
 /// How often it is looked whether a sweep is due.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,6 +69,7 @@ pub async fn sweep(parts: &Parts, connection: &SnowflakeConnection) -> usize {
             "orphan dropped"
         );
         dropped += 1;
+        parts.metrics.drops.get_or_create(&ReasonLabel { reason: "Orphaned" }).inc();
         let logged = parts.ledger.drop_credential(&user.session, &user.name, "Orphaned").await;
         if let Err(error) = logged {
             tracing::error!(%error, user = user.name, "dropped orphan is not in the ledger");

@@ -19,6 +19,7 @@ use super::{Context, Error, all, apply_status, drive};
 use crate::broker;
 use crate::directory::Name;
 use crate::objects::{self, Source, SourceKind};
+use crate::proxies::sessions;
 
 /// Held while Snowflake may have users of the connection.
 pub const FINALIZER: &str = "frostgate.dev/users";
@@ -144,6 +145,8 @@ async fn cleanup(connection: &SnowflakeConnection, context: &Context) -> Result<
             name.name, name.namespace, annotations::ORPHAN
         ))
     };
+    // Sessions first: each drops its own user, and says so in the ledger.
+    let drained = sessions::drain(&context.parts, &name.to_string()).await;
     let users = match context.parts.broker.users(connection).await {
         Ok(users) => users,
         Err(error) => {
@@ -154,7 +157,11 @@ async fn cleanup(connection: &SnowflakeConnection, context: &Context) -> Result<
     for user in users {
         context.parts.broker.retire(connection, &user.name).await.map_err(left)?;
     }
-    Ok(Action::await_change())
+    if drained {
+        Ok(Action::await_change())
+    } else {
+        Err(Error::Snowflake("sessions of the connection are still being closed".to_owned()))
+    }
 }
 
 /// Says on the object why it does not go.

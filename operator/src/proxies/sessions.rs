@@ -24,6 +24,7 @@ use crds::SnowflakeConnection;
 use crds::snowflake_connection::CredentialMode;
 use http::StatusCode;
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use recording::PublicKey;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -36,6 +37,7 @@ use crate::broker::{self, Broker, Mint};
 use crate::identity::{self, Issuer, KeySource, UsernameMapping};
 use crate::ledger::{KeptSession, Ledger};
 use crate::objects::Attachment;
+use crate::telemetry::{MintLabel, ReasonLabel};
 
 /// Open sessions of one pod.
 const PER_POD_MAX: usize = 64;
@@ -273,6 +275,9 @@ async fn begin(
     if let Some(reason) = suspended {
         return Err(Refusal::new("FG-2010", reason));
     }
+    if connection.metadata.deletion_timestamp.is_some() {
+        return Err(Refusal::new("FG-1003", "the SnowflakeConnection is being deleted"));
+    }
     if !documents.iter().any(|document| !document.name.ends_with("#baseline")) {
         let Workload { namespace, pod, .. } = &workload;
         return Err(Refusal::new(
@@ -313,7 +318,12 @@ async fn begin(
         parts.sessions.lock().remove(&kept.session);
         return Err(error.into());
     }
+    let begun = Instant::now();
     let minted = mint(parts, &connection, &mut kept, &session_key, warehouse.as_deref()).await;
+    let mode = if kept.is_ephemeral { "EphemeralUser" } else { "KeyPair" };
+    let result = if minted.is_ok() { "made" } else { "failed" };
+    parts.metrics.mints.get_or_create(&MintLabel { mode, result }).inc();
+    parts.metrics.mint_seconds.observe(begun.elapsed().as_secs_f64());
     let credential = match minted {
         Ok(credential) => credential,
         Err(refusal) => {
@@ -510,6 +520,7 @@ pub(super) async fn end(parts: &Arc<Parts>, session: &str, reason: &'static str)
 /// Drops what the session had, until it is gone or the process ends: the next one goes on.
 async fn finish(parts: Arc<Parts>, kept: KeptSession, reason: &'static str) {
     let mut pause = RETRY.0;
+    let mut overdue: Option<Overdue> = None;
     while let Err(error) = drop_credential(&parts, &kept, reason).await {
         tracing::warn!(
             session = kept.session,
@@ -517,6 +528,7 @@ async fn finish(parts: Arc<Parts>, kept: KeptSession, reason: &'static str) {
             error,
             "credential not dropped yet"
         );
+        overdue.get_or_insert_with(|| Overdue::new(&parts.metrics.overdue));
         tokio::select! {
             () = sleep(pause) => pause = (pause * 2).min(RETRY.1),
             () = parts.shutdown.cancelled() => return,
@@ -535,16 +547,42 @@ async fn drop_credential(
     parts.ledger.close_session(session, reason).await.map_err(text)?;
     if let Some(user) = kept.user.as_deref().filter(|_| kept.is_ephemeral) {
         let connections = parts.objects.connections().await.map_err(|error| error.to_string())?;
-        let connection = connections
-            .iter()
-            .find(|connection| broker::full_name(connection) == kept.connection)
-            .ok_or_else(|| format!("SnowflakeConnection {} is gone", kept.connection))?;
-        parts.broker.retire(connection, user).await.map_err(|error| error.to_string())?;
-        let why = if reason == "Expired" { "Expired" } else { "Closed" };
-        parts.ledger.drop_credential(session, user, why).await.map_err(text)?;
+        let named = |connection: &&Arc<SnowflakeConnection>| {
+            broker::full_name(connection) == kept.connection
+        };
+        if let Some(connection) = connections.iter().find(named) {
+            parts.broker.retire(connection, user).await.map_err(|error| error.to_string())?;
+            let why = if reason == "Expired" { "Expired" } else { "Closed" };
+            parts.ledger.drop_credential(session, user, why).await.map_err(text)?;
+            parts.metrics.drops.get_or_create(&ReasonLabel { reason: why }).inc();
+        } else {
+            // Its deletion drops the users first; whoever skips that has been told that users stay.
+            tracing::warn!(
+                session,
+                user,
+                connection = kept.connection,
+                "not dropped: no connection"
+            );
+        }
     }
     let ended = parts.sessions.update(session, |kept| kept.user = None);
     parts.ledger.keep(&ended.unwrap_or_else(|| kept.clone())).await.map_err(text)
+}
+
+/// Counts as long as it lives.
+struct Overdue(Gauge);
+
+impl Overdue {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Overdue {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Ends the sessions of a connection that is being deleted; whether none is left.
@@ -601,6 +639,8 @@ pub(super) async fn run(parts: Arc<Parts>) {
             () = sleep(LOOK) => {}
             () = parts.shutdown.cancelled() => return,
         }
+        let active = i64::try_from(parts.sessions.active(None)).unwrap_or(i64::MAX);
+        parts.metrics.credentials.set(active);
         let now = Timestamp::now().as_millisecond();
         let open = |kept: &KeptSession, phase| phase == Phase::Open && kept.expires_at_ms <= now;
         for kept in parts.sessions.select(open) {

@@ -47,7 +47,9 @@ pub async fn stream(
     parts.tasks.spawn(async move {
         let pod = workload.pod.clone();
         tracing::debug!(pod, "stream began");
+        worker.metrics.streams.inc();
         push(&worker, &workload, first, &lines).await;
+        worker.metrics.streams.dec();
         tracing::debug!(pod, "stream ended");
         worker.tasks.spawn(sessions::look_after(worker.clone(), workload));
     });

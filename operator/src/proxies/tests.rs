@@ -91,8 +91,13 @@ impl World {
             Settings::new(self.folder.path(), "https://operator.example".parse().unwrap());
         settings.publish_every = Duration::from_millis(5);
         let ledger = Ledger::open(settings, key).unwrap();
-        let parts =
-            Parts::new(self.objects.clone(), ledger.clone(), "cluster", CancellationToken::new());
+        let parts = Parts::new(
+            self.objects.clone(),
+            ledger.clone(),
+            Arc::default(),
+            "cluster",
+            CancellationToken::new(),
+        );
         tokio::spawn(parts.clone().run());
         let served = serve(router(parts.clone())).await;
         let timeout = Duration::from_secs(20);
