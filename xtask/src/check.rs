@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::chart;
 use crate::e2e;
 use crate::process::{self, command};
 use crate::progress::say;
@@ -28,6 +29,7 @@ const STEPS: &[Step] = &[
     ("formatting", formatting),
     ("lints", lints),
     ("tidiness", tidy::run),
+    ("the chart against the kustomize base", chart::run),
     ("tests", tests),
     ("the stand-in account's own tests", warehouse),
 ];

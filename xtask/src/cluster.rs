@@ -262,7 +262,8 @@ fn become_tool(program: &Path, first: &[&str], words: &[OsString]) -> Result<()>
     Err(tool.exec()).with_context(|| format!("start {}", program.display()))
 }
 
-fn kubectl_command() -> Result<Command> {
+/// kubectl as the administrator; what it does without a cluster works without one.
+pub(crate) fn kubectl_command() -> Result<Command> {
     let mut kubectl = Command::new(binaries::kubernetes()?);
     kubectl.arg("kubectl").env("KUBECONFIG", layout::kubeconfig());
     Ok(kubectl)

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 
+mod chart;
 mod check;
 mod cluster;
 mod demo;
