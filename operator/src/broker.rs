@@ -242,7 +242,7 @@ impl Broker {
         if let Some(account) = accounts.get(&key).filter(|account| account.login == login) {
             return Ok(account.clone());
         }
-        let account = Arc::new(Account::new(login)?);
+        let account = Arc::new(Account::new(login, &self.objects.names())?);
         accounts.insert(key, account.clone());
         Ok(account)
     }

@@ -74,6 +74,11 @@ pub trait Objects: Send + Sync + 'static {
     /// process only.
     fn requests(&self) -> BoxStream<'static, ApprovalRequest>;
 
+    /// Addresses that stand in for name resolution; a cluster has none.
+    fn names(&self) -> crate::outbound::Names {
+        crate::outbound::Names::new()
+    }
+
     /// The identity that local mode was started with; a cluster has none.
     fn claimed(&self) -> Option<Human> {
         None

@@ -1,6 +1,11 @@
 //! How the operator speaks to hosts outside the cluster: known roots, a deadline, no redirects, no proxy by accident.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Addresses that stand in for name resolution, by host: local mode and tests.
+pub type Names = BTreeMap<String, SocketAddr>;
 
 /// Why an answer could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +29,11 @@ pub enum Error {
 ///
 /// # Errors
 /// When the bundle holds no certificates.
-pub fn client(ca_bundle: Option<&str>, timeout: Duration) -> Result<reqwest::Client, Error> {
+pub fn client(
+    ca_bundle: Option<&str>,
+    timeout: Duration,
+    names: &Names,
+) -> Result<reqwest::Client, Error> {
     let roots = match ca_bundle {
         Some(pem) => reqwest::Certificate::from_pem_bundle(pem.as_bytes())
             .map_err(|error| Error::Roots(causes(&error)))?,
@@ -37,7 +46,13 @@ pub fn client(ca_bundle: Option<&str>, timeout: Duration) -> Result<reqwest::Cli
     if roots.is_empty() {
         return Err(Error::Roots("it holds no certificate".to_owned()));
     }
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    for (host, address) in names {
+        builder = builder.resolve(host, *address);
+    }
+    builder
+        // A static binary on an empty file system has no resolver of the C library.
+        .hickory_dns(true)
         .tls_certs_only(roots)
         .timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())

@@ -180,11 +180,11 @@ struct Session {
 }
 
 impl Account {
-    pub(super) fn new(login: Login) -> Result<Self, Error> {
+    pub(super) fn new(login: Login, names: &outbound::Names) -> Result<Self, Error> {
         let configured = |error: outbound::Error| Error::Configuration(error.to_string());
         let roots = login.ca_bundle.as_deref();
-        let client = outbound::client(roots, REQUEST_TIMEOUT).map_err(configured)?;
-        let chunks = outbound::client(roots, REQUEST_TIMEOUT).map_err(configured)?;
+        let client = outbound::client(roots, REQUEST_TIMEOUT, names).map_err(configured)?;
+        let chunks = outbound::client(roots, REQUEST_TIMEOUT, names).map_err(configured)?;
         Ok(Self { login, client, chunks, session: Mutex::new(None) })
     }
 
