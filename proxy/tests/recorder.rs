@@ -464,6 +464,37 @@ async fn what_a_crash_left_is_closed_as_torn_and_shipped_by_the_next_start() {
     }
 }
 
+#[tokio::test]
+async fn a_crash_between_two_segments_leaves_a_session_that_says_it_has_no_end() {
+    let first = bench(|config| config.segment_max_bytes = 1000).await;
+    first.store.fail("s", usize::MAX);
+    let session = first.recorder.open_session(opening("s")).await.unwrap();
+    run(&session, "one", b"{}").await;
+    // What a crash would leave right now, and one right before the sealed segment got its name.
+    for renamed in [true, false] {
+        let next = tempfile::tempdir().unwrap();
+        fs::create_dir_all(next.path().join("s")).unwrap();
+        for file in fs::read_dir(first.spool().join("s")).unwrap().map(Result::unwrap) {
+            let name = file.file_name().into_string().unwrap();
+            let name = if renamed { name } else { name.replace("fgseg", "hot") };
+            fs::copy(file.path(), next.path().join("s").join(name)).unwrap();
+        }
+        fs::write(next.path().join("s/99.new"), "half a header").unwrap();
+        let store = Store::default();
+        let config = Config::new(next.path().into(), 1 << 30);
+        let recorder = Recorder::start(config, store.clone()).await.unwrap();
+        assert_eq!(recorder.drain(Duration::from_secs(20)).await, 0);
+        let (report, items) = judge("s", &store.files("s"));
+        assert!(report.is_intact(), "{report}");
+        assert_eq!(report.state, State::Torn);
+        assert!(report.segments > 1 && report.sealed > 0, "{report}");
+        assert!(matches!(items.last().unwrap().entry.fact, Fact::Recovered(_)));
+        assert!(store.notices("s").last().unwrap().is_final);
+        assert_eq!(recorder.spool_bytes(), 0);
+        assert!(!next.path().join("s").exists(), "nothing is left behind");
+    }
+}
+
 // === kill -9, for real ===
 
 const CHILD: &str = "child_that_attempts_until_it_is_killed";

@@ -139,6 +139,9 @@ pub struct SessionOpened {
     /// The role the driver asked for, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_role: Option<String>,
+    /// Session parameters of the login that were taken out before it was passed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stripped: Vec<String>,
     /// SHA-256 of the policy documents in force at the start, hex.
     pub policy_hash: String,
     /// How durable an attempt is before its statement leaves.

@@ -82,6 +82,8 @@ pub struct Finished {
     pub length: u64,
     /// Whether the session ends with it.
     pub is_final: bool,
+    /// Whether it carries a seal.
+    pub is_sealed: bool,
     /// The certificate that its header carries.
     pub certificate: Signed,
 }
@@ -213,16 +215,16 @@ impl Writer {
         let signed = Signed::sign(SEAL_CONTEXT, &seal, key)?;
         let body = serde_json::to_vec(&signed)?;
         self.frame(Kind::Seal, &body, out)?;
-        Ok(self.finished(is_final))
+        Ok(self.finished(is_final, true))
     }
 
     /// Ends the segment without a seal: the key is gone.
     #[must_use]
     pub fn abandon(self) -> Finished {
-        self.finished(true)
+        self.finished(true, false)
     }
 
-    fn finished(self, is_final: bool) -> Finished {
+    fn finished(self, is_final: bool, is_sealed: bool) -> Finished {
         Finished {
             sha256: self.file.digest(),
             length: self.file.length(),
@@ -232,6 +234,7 @@ impl Writer {
             next_entry: self.next_entry,
             link: self.link,
             is_final,
+            is_sealed,
             certificate: self.header.certificate,
         }
     }
@@ -465,6 +468,7 @@ impl Finished {
             let signed: Signed = serde_json::from_slice(&frame.body).map_err(|_| Broken::Body)?;
             let seal: Seal = signed.unverified().map_err(|_| Broken::Body)?;
             finished.is_final = seal.is_final;
+            finished.is_sealed = true;
             finished.link = frame.link;
         }
         finished.sha256 = Digest::of(bytes);

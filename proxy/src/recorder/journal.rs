@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -246,10 +246,11 @@ impl Journal {
             command.answer(synced.clone());
         }
         self.stalled.store(false, Ordering::Relaxed);
-        if synced.is_ok() && self.is_ripe() {
-            if let Err(error) = self.seal(false) {
-                tracing::error!(%error, "a segment could not be sealed");
-            }
+        if synced.is_ok()
+            && self.is_ripe()
+            && let Err(error) = self.seal(false)
+        {
+            tracing::error!(%error, "a segment could not be sealed");
         }
     }
 
@@ -348,21 +349,32 @@ impl Journal {
             State::Between(finished) => Writer::next(finished, &mut out),
         };
         let writer = writer.map_err(|error| Unrecorded::Unwritable(error.to_string()))?;
-        if !self.spool.reserve(out.len() as u64, class) {
+        self.state = State::Open(self.create(writer, &out, class)?);
+        Ok(())
+    }
+
+    /// Makes the file of a segment. It gets its name when its header is on disk: a hot file always begins whole.
+    fn create(&self, writer: Writer, header: &[u8], class: Class) -> Result<Open, Unrecorded> {
+        let length = header.len() as u64;
+        if !self.spool.reserve(length, class) {
             return Err(Unrecorded::Full);
         }
         let path = self.dir.join(format!("{}.{}", writer.header().segment, spool::HOT));
-        let opened = create(&self.dir, &path, &out);
-        match opened {
-            Ok(file) => {
-                self.state = State::Open(Open { path, file, writer, since: Instant::now() });
-                Ok(())
-            }
+        let new = path.with_extension(spool::NEW);
+        let create = || {
+            let mut file = File::options().create(true).append(true).mode(0o600).open(&new)?;
+            file.set_len(0)?;
+            file.write_all(header)?;
+            file.sync_data()?;
+            fs::rename(&new, &path)?;
+            spool::sync_dir(&self.dir)?;
+            Ok(file)
+        };
+        match create() {
+            Ok(file) => Ok(Open { path, file, writer, since: Instant::now() }),
             Err(error) => {
-                self.spool.release(out.len() as u64);
-                // Half a header must not stand in the way of the next try.
-                fs::remove_file(&path).ok();
-                Err(error.into())
+                self.spool.release(length);
+                Err(std::io::Error::into(error))
             }
         }
     }
@@ -402,18 +414,31 @@ impl Journal {
         self.spool.add(out.len() as u64);
         self.sync()?;
         let State::Open(open) = &self.state else { return Ok(()) };
-        let sealed = fs::rename(&open.path, open.path.with_extension(EXTENSION))
+        let path = open.path.clone();
+        // The next segment stands before this one gets its final name: after a crash at any point there is a hot file
+        // that says that the session had no end.
+        let next = if is_final { None } else { self.next(&finished).ok() };
+        let named = fs::rename(&path, path.with_extension(EXTENSION))
             .and_then(|()| spool::sync_dir(&self.dir));
-        self.state = match sealed {
-            Ok(()) => State::Between(finished),
+        self.state = match (named, next) {
+            (Ok(()), Some(open)) => State::Open(open),
+            // There was no room for it: it begins with the next entry that has some.
+            (Ok(()), None) => State::Between(finished),
             // The seal stands in the file: it must not be written to again.
-            Err(error) => State::Ended(error.into()),
+            (Err(error), _) => State::Ended(error.into()),
         };
         self.wake.notify_one();
         match &self.state {
             State::Ended(error) => Err(error.clone()),
             _ => Ok(()),
         }
+    }
+
+    fn next(&self, finished: &Finished) -> Result<Open, Unrecorded> {
+        let mut out = Vec::new();
+        let writer = Writer::next(finished, &mut out)
+            .map_err(|error| Unrecorded::Unwritable(error.to_string()))?;
+        self.create(writer, &out, Class::Outcome)
     }
 
     fn close(&mut self, reason: &str) -> Result<(), Unrecorded> {
@@ -508,13 +533,6 @@ impl Missing for Gap {
             self.cause = other.cause;
         }
     }
-}
-
-fn create(dir: &Path, path: &Path, header: &[u8]) -> std::io::Result<File> {
-    let mut file = File::options().create_new(true).append(true).mode(0o600).open(path)?;
-    file.write_all(header)?;
-    spool::sync_dir(dir)?;
-    Ok(file)
 }
 
 /// Unix milliseconds of this machine's clock.

@@ -25,13 +25,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use recording::{
     Fact,
     entry::Recovered,
-    segment::{Broken, EXTENSION, Writer},
+    segment::{Broken, EXTENSION, Finished, Writer},
 };
 
 use super::{Unrecorded, journal::Class};
 
 /// Extension of the file that is being written.
 pub(super) const HOT: &str = "hot";
+/// Extension of a file whose header is not on disk yet.
+pub(super) const NEW: &str = "new";
 const BROKEN: &str = "broken";
 
 /// The folder and its budget.
@@ -51,8 +53,9 @@ impl Spool {
         for (session, number, path) in spool.files()? {
             match path.extension().and_then(|it| it.to_str()) {
                 Some(HOT) => recover(&session, number, &path)?,
-                Some(EXTENSION | BROKEN) => {}
-                _ => continue,
+                // A header that was never whole.
+                Some(NEW) => fs::remove_file(path)?,
+                _ => {}
             }
         }
         let used = spool.files()?.into_iter().filter_map(|(_, _, path)| path.metadata().ok());
@@ -169,6 +172,11 @@ impl Spool {
 /// Ends a segment that a crash left without a seal: cuts off what is not whole, and says so in it.
 fn recover(session: &str, number: u64, path: &Path) -> Result<(), Unrecorded> {
     let bytes = fs::read(path)?;
+    if Finished::read(&bytes).is_ok_and(|finished| finished.is_sealed) {
+        // Sealed, and the crash came before it got its name.
+        fs::rename(path, path.with_extension(EXTENSION))?;
+        return Ok(path.parent().map_or(Ok(()), sync_dir)?);
+    }
     let (mut writer, end) = match Writer::recover(&bytes) {
         Ok(recovered) => recovered,
         // Nothing in it was ever whole, so nothing in it was ever promised.
