@@ -121,7 +121,12 @@ def test_sessions_do_not_disturb_each_other(warehouse):
     def work(i: int) -> list:
         client = warehouse.client()
         assert client.run(f"create or replace temporary table own_{i} as select {i} id")["success"]
-        return [client.rows(f"select id from own_{i}")[0][0] for _ in range(5)]
+        for sql in (f"create or replace user PASSING_{i} type=service", f"grant role ANALYST to user PASSING_{i}",
+                    f"drop user PASSING_{i}"):
+            assert client.query(sql)["success"]
+        read = [client.rows(f"select id from own_{i}")[0][0] for _ in range(5)]
+        assert client.post("/session?delete=true", {})["success"]
+        return read
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [[str(i)] * 5 for i in range(8)]

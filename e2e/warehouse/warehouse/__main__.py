@@ -44,7 +44,7 @@ def _arguments() -> argparse.Namespace:
     p.add_argument("--inline-bytes", type=int, default=262144)
     p.add_argument("--chunk-rows", type=int, default=20000)
     p.add_argument("--chunk-bytes", type=int, default=16 * 2**20)
-    p.add_argument("--log-level", default="critical")
+    p.add_argument("--log-level", default="error")
     return p.parse_args()
 
 

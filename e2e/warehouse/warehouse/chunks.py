@@ -55,7 +55,7 @@ class Chunks:
         return {"chunks": chunks, "chunkHeaders": headers, "qrmk": key}
 
     def expire(self) -> None:
-        for link in self._links.values():
+        for link in list(self._links.values()):
             link.expires = 0.0
 
     async def serve(self, request: Request) -> Response:

@@ -74,7 +74,7 @@ def _drop_namespace(session: Session, statement: exp.Drop, kind: str) -> Answer:
         session.connection.statement(f'DETACH "{name[0]}"')
     else:
         session.connection.statement(f'DROP SCHEMA "{name[0]}"."{name[1]}" CASCADE')
-    for other in session.account.sessions.all.values():
+    for other in list(session.account.sessions.all.values()):
         if other.database == name[0] and (kind == "DATABASE" or other.schema == name[1]):
             other.schema = None
             other.database = None if kind == "DATABASE" else other.database

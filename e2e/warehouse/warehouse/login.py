@@ -54,7 +54,7 @@ def _authenticated(account: Account, data: dict, entry: dict) -> User:
 
 def _named(account: Account, name: str | None) -> User | None:
     wanted = (name or "").upper()
-    return next((u for u in account.users.values() if u.login_name == wanted), None)
+    return next((u for u in list(account.users.values()) if u.login_name == wanted), None)
 
 
 def _usable(user: User) -> bool:

@@ -158,7 +158,7 @@ class Queries:
         query.cancel()
 
     def of(self, session: Session) -> list[Query]:
-        return [q for q in self.all.values() if q.session is session]
+        return [q for q in list(self.all.values()) if q.session is session]
 
     def by_request(self, session: Session, request_id: str) -> Query | None:
         return self._requests.get((session.id, request_id))

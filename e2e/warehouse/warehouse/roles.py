@@ -65,9 +65,10 @@ def closure(roles: dict[str, Role], start: set[str]) -> set[str]:
     found, todo = set(), list(start)
     while todo:
         name = todo.pop()
-        if name not in found and name in roles:
+        role = roles.get(name)
+        if role and name not in found:
             found.add(name)
-            todo.extend(roles[name].inherits)
+            todo.extend(role.inherits)
     return found
 
 
@@ -98,9 +99,9 @@ def drop(session: Session, reader: Reader) -> Answer:
     if not session.holds(role.owner):
         raise insufficient("role", name)
     del session.account.roles[name]
-    for other in session.account.roles.values():
+    for other in list(session.account.roles.values()):
         other.inherits.discard(name)
-    for user in session.account.users.values():
+    for user in list(session.account.users.values()):
         user.roles.discard(name)
     return status(f"{name} successfully dropped.")
 
@@ -250,8 +251,8 @@ def show(session: Session, reader: Reader) -> Answer:
     account, rows = session.account, []
     for name, role in sorted(account.roles.items()):
         if matches(name):
-            users = sum(name in u.roles for u in account.users.values())
-            above = sum(name in r.inherits for r in account.roles.values())
+            users = sum(name in u.roles for u in list(account.users.values()))
+            above = sum(name in r.inherits for r in list(account.roles.values()))
             rows.append([role.created, name, _yes(session.user.properties.get("DEFAULT_ROLE") == name),
                          _yes(session.role == name), _yes(name in session.active and name != session.role),
                          str(users), str(above), str(len(role.inherits)), role.owner or "", role.comment])
@@ -273,9 +274,9 @@ def show_grants(session: Session, reader: Reader) -> Answer:
         names = ("role", "granted_to", "grantee_name", "granted_by")
     elif reader.accept("OF", "ROLE"):
         role = _role(session, reader.identifier())
-        rows = [[role.created, role.name, "USER", u.name, role.owner or ""] for u in account.users.values()
+        rows = [[role.created, role.name, "USER", u.name, role.owner or ""] for u in list(account.users.values())
                 if role.name in u.roles]
-        rows += [[role.created, role.name, "ROLE", r.name, role.owner or ""] for r in account.roles.values()
+        rows += [[role.created, role.name, "ROLE", r.name, role.owner or ""] for r in list(account.roles.values())
                  if role.name in r.inherits]
         names = ("role", "granted_to", "grantee_name", "granted_by")
     elif reader.accept("TO", "ROLE"):
@@ -288,6 +289,6 @@ def show_grants(session: Session, reader: Reader) -> Answer:
         reader.expect("ON")
         kind, name = _target(session, reader, [])
         rows = [[role.created, g.privilege, kind, ".".join(name), "ROLE", role.name, "false", ""]
-                for role in account.roles.values() for g in role.grants if g.name == name]
+                for role in list(account.roles.values()) for g in role.grants if g.name == name]
         names = ("privilege", "granted_on", "name", "granted_to", "grantee_name", "grant_option", "granted_by")
     return of_rows([Column("created_on", "timestamp_ltz", 0, 3), *map(text, names)], rows, answers.SHOW)

@@ -107,10 +107,11 @@ class Session:
         active = self.active
         if roles.ADMIN in active:
             return True
+        held = [r for r in map(self.account.roles.get, active) if r]  # others may drop one meanwhile
         return any(
             grant.kind == kind and privilege in (None, grant.privilege) and len(grant.name) == len(name)
             and all(given in ("*", asked) for given, asked in zip(grant.name, name))
-            for role in active for grant in self.account.roles[role].grants
+            for role in held for grant in role.grants
         )
 
     def parameter(self, name: str, statement: dict | None = None):
@@ -197,7 +198,7 @@ class Sessions:
         session.ended = session.ended or why
 
     def expire_tokens(self, masters: bool) -> None:
-        for session in self.all.values():
+        for session in list(self.all.values()):
             session.token_expires = 0.0
             if masters:
                 session.master_expires = 0.0

@@ -160,7 +160,7 @@ def create(session: Session, reader: Reader, replace: bool) -> Answer:
     if name in users and not replace:
         raise exists(name)
     login = str(properties.get("LOGIN_NAME") or name).upper()
-    if any(u.login_name == login and u.name != name for u in users.values()):
+    if any(u.login_name == login and u.name != name for u in list(users.values())):
         raise exists(login)
     users[name] = User(name, session.role, properties=properties)
     return status(f"User {name} successfully created.")
