@@ -158,7 +158,8 @@ fn open(
         issuer: "local".to_owned(),
         subject: subject.clone(),
         groups: Vec::new(),
-        kubernetes_username: None,
+        // Claimed like the rest: without a name, rules that keep requester and approver apart would refuse all.
+        kubernetes_username: config.identity.clone(),
         verified: false,
         expires_at_ms: None,
     });
