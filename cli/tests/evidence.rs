@@ -1,5 +1,10 @@
 //! The commands of auditors, run as they run them, over the golden recordings.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends when something is not as it must be"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -146,6 +151,9 @@ fn sessions_are_listed_with_who_and_how_many() {
     insta::assert_snapshot!(text);
 }
 
+/// What is changed, the exit code, what the report says, and the change.
+type Case = (&'static str, i32, &'static str, Box<dyn FnOnce(&Path)>);
+
 /// A copy of the store with one thing changed.
 fn store_with(change: impl FnOnce(&Path)) -> tempfile::TempDir {
     fn copy(from: &Path, to: &Path) {
@@ -172,7 +180,7 @@ fn with_the_ledger_beside_them_removed_recordings_are_missed() {
         let folder = dir.join("ledger/tile/entries/000.p");
         fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
     };
-    let cases: [(&str, i32, &str, Box<dyn FnOnce(&Path)>); 6] = [
+    let cases: [Case; 6] = [
         ("nothing", 0, "intact, closed", Box::new(|_| {})),
         (
             "the last segment",

@@ -1,5 +1,11 @@
 //! What the recorder promises: on disk before it returns, refused when it cannot be, shipped in its own time.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends when something is not as it must be"
+)]
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
@@ -500,7 +506,11 @@ async fn a_crash_between_two_segments_leaves_a_session_that_says_it_has_no_end()
 const CHILD: &str = "child_that_attempts_until_it_is_killed";
 const CHILD_SPOOL: &str = "RECORDER_TEST_SPOOL";
 
-#[expect(clippy::disallowed_methods, reason = "the parent tells its child where the spool is")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the parent tells its child where the spool is, and hears what it promised"
+)]
 #[tokio::test]
 #[ignore = "runs only as the child of the test below"]
 async fn child_that_attempts_until_it_is_killed() {

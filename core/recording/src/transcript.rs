@@ -118,6 +118,10 @@ impl<W: fmt::Write> Transcript<W> {
                 }
                 let key = (it.statement.clone(), it.chunk);
                 let bytes = self.chunks.entry(key.clone()).or_default();
+                if it.part == 0 {
+                    // Fetched anew after a try that broke off.
+                    bytes.clear();
+                }
                 bytes.extend_from_slice(item.payload.as_deref().unwrap_or_default());
                 it.whole?;
                 let bytes = self.chunks.remove(&key).unwrap_or_default();

@@ -661,6 +661,10 @@ impl<'a> Statements<'a> {
             }
             Fact::Rows(it) => {
                 let chunk = statement.chunks.entry(it.chunk).or_default();
+                if it.part == 0 {
+                    // A driver may fetch the same chunk again: it saw it twice.
+                    *chunk = <_>::default();
+                }
                 if it.part != chunk.0 {
                     return Err("a part of the answer is missing before this one".into());
                 }
@@ -677,6 +681,9 @@ impl<'a> Statements<'a> {
             }
             Fact::Truncated(it) => {
                 let chunk = statement.chunks.entry(it.chunk).or_default();
+                if it.offset == 0 {
+                    *chunk = <_>::default();
+                }
                 if it.offset != chunk.1.length() || it.offset + it.missing.length != it.whole.length
                 {
                     return Err("more is missing than the entry says".into());

@@ -3,6 +3,12 @@
 //! `tests/vectors` holds recordings as files, for other verifiers too. They are written anew by
 //! `cargo test -p frostgate-recording --test evidence -- --ignored`.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test reads files, and ends when it cannot"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -694,6 +700,19 @@ fn a_cut_at_every_byte_leaves_everything_before_it_intact() {
             assert_eq!((report.entries, report.state), (entries + 1, State::Torn), "cut at {end}");
         }
     }
+}
+
+#[test]
+fn a_chunk_that_the_driver_fetched_twice_is_no_contradiction() {
+    let mut it = Session::new();
+    it.put(Fact::SessionOpened(Box::default()));
+    it.put(attempted("s", "SELECT 1", vec![], decision(Effect::Allow, "read")));
+    it.put(sent("s"));
+    for _ in 0..2 {
+        it.rows("s", 1, Format::JsonRows, &[b"[\"1\"],", b"[\"2\"]"]);
+    }
+    let report = check(&Files::from([(0, it.out)]));
+    assert_eq!((report.first_break, report.contradictions), (None, vec![]));
 }
 
 #[test]
