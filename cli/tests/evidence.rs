@@ -1,9 +1,6 @@
 //! The commands of auditors, run as they run them, over the golden recordings.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test ends when something is not as it must be"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends when something is not as it must be")]
 
 use std::{
     fs,
