@@ -1,6 +1,7 @@
 //! ApprovalRequest: a statement that waits for a human, and the answer.
 
 #![allow(unreachable_pub, reason = "the schema derive copies each type into a function body")]
+#![allow(clippy::duplicated_attributes, reason = "each printer column is an attribute of its own")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};

@@ -115,9 +115,12 @@ mod tests {
 
     #[test]
     fn what_people_write_becomes_seconds_and_back() {
-        for (text, seconds, shown) in
-            [("10s", 10, "10s"), ("15m", 900, "15m"), ("1h30m", 5400, "1h30m"), ("90s", 90, "1m30s")]
-        {
+        for (text, seconds, shown) in [
+            ("10s", 10, "10s"),
+            ("15m", 900, "15m"),
+            ("1h30m", 5400, "1h30m"),
+            ("90s", 90, "1m30s"),
+        ] {
             let duration: Duration = text.parse().unwrap();
             assert_eq!((duration.as_secs(), duration.to_string().as_str()), (seconds, shown));
         }

@@ -40,7 +40,11 @@ pub const VERSION: &str = "v1alpha1";
 /// The three definitions, in the order they are installed.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![SnowflakeConnection::crd(), AccessPolicy::crd(), with_pending_phase(ApprovalRequest::crd())]
+    vec![
+        SnowflakeConnection::crd(),
+        AccessPolicy::crd(),
+        with_pending_phase(ApprovalRequest::crd()),
+    ]
 }
 
 /// The YAML of each definition with its file name.

@@ -40,8 +40,7 @@ pub fn lower(policy: &AccessPolicy, pod: Pod<'_>) -> Option<document::Document> 
         return None;
     }
     let humans: Vec<document::Subject> = selected.into_iter().map(human_of).collect();
-    let subjects =
-        if humans.contains(&document::Subject::default()) { Vec::new() } else { humans };
+    let subjects = if humans.contains(&document::Subject::default()) { Vec::new() } else { humans };
     Some(document::Document { subjects, ..document(policy) })
 }
 

@@ -1,6 +1,7 @@
 //! SnowflakeConnection: an account, the right to log in to it, and who may attach.
 
 #![allow(unreachable_pub, reason = "the schema derive copies each type into a function body")]
+#![allow(clippy::duplicated_attributes, reason = "each printer column is an attribute of its own")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
@@ -35,7 +36,10 @@ use crate::access_policy::{Guards, MaskRule, ObjectRule};
 #[serde(rename_all = "camelCase")]
 pub struct SnowflakeConnectionSpec {
     /// Account identifier as in the account's URL, such as `myorg-analytics`.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")
+    )]
     pub account: String,
     /// Where the account is reached; absent means `<account>.snowflakecomputing.com:443` with public roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +83,10 @@ fn policy_lease() -> Duration {
 pub struct Endpoint {
     /// Host of the account as drivers name it; absent means `<account>.snowflakecomputing.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)+$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)+$")
+    )]
     pub host: Option<String>,
     /// Port of the account.
     #[serde(default = "https")]
@@ -401,10 +408,9 @@ impl SnowflakeConnectionSpec {
     /// The account's host as drivers name it.
     #[must_use]
     pub fn host(&self) -> String {
-        self.endpoint
-            .as_ref()
-            .and_then(|endpoint| endpoint.host.clone())
-            .unwrap_or_else(|| format!("{}.snowflakecomputing.com", self.account.to_ascii_lowercase()))
+        self.endpoint.as_ref().and_then(|endpoint| endpoint.host.clone()).unwrap_or_else(|| {
+            format!("{}.snowflakecomputing.com", self.account.to_ascii_lowercase())
+        })
     }
 
     /// The account's port.

@@ -87,3 +87,16 @@ fn every_error_of_a_policy_is_listed() {
     ));
     insta::assert_snapshot!(lines(&problems));
 }
+
+#[test]
+fn the_samples_have_no_problem() {
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/samples");
+    let read = |name: &str| std::fs::read_to_string(samples.join(name)).unwrap();
+    let connection: SnowflakeConnection = serde_yaml::from_str(&read("connection.yaml")).unwrap();
+    assert_eq!(check::connection(&connection), []);
+    let text = read("policy.yaml");
+    let (_, document) = text.split_once("\n---\n").unwrap();
+    let policy: AccessPolicy = serde_yaml::from_str(document).unwrap();
+    assert_eq!(check::policy(&policy), []);
+    assert_eq!(check::policy_with_connection(&policy, &connection), []);
+}

@@ -44,7 +44,10 @@ impl Readiness {
         [
             (self.cluster.ready(), "objects not read yet"),
             (self.certificates.ready(), "no certificate yet"),
-            (self.trusted.load(Ordering::Relaxed), "the webhook configurations do not trust the CA yet"),
+            (
+                self.trusted.load(Ordering::Relaxed),
+                "the webhook configurations do not trust the CA yet",
+            ),
             (!self.shutdown.is_cancelled(), "shutting down"),
         ]
         .into_iter()

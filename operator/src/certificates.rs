@@ -347,10 +347,14 @@ fn period(
     now: Timestamp,
     lifetime: Duration,
 ) -> Result<(time::OffsetDateTime, time::OffsetDateTime), Error> {
-    let at = |second: i64| time::OffsetDateTime::from_unix_timestamp(second).map_err(|_| Error::Time);
+    let at =
+        |second: i64| time::OffsetDateTime::from_unix_timestamp(second).map_err(|_| Error::Time);
     let lifetime = i64::try_from(lifetime.as_secs()).map_err(|_| Error::Time)?;
     let skew = i64::try_from(SKEW.as_secs()).map_err(|_| Error::Time)?;
-    Ok((at(now.as_second() - skew.min(lifetime / 10))?, at(now.as_second().saturating_add(lifetime))?))
+    Ok((
+        at(now.as_second() - skew.min(lifetime / 10))?,
+        at(now.as_second().saturating_add(lifetime))?,
+    ))
 }
 
 #[cfg(test)]

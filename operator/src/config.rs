@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 
 /// Arguments of `frostgate-operator`.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "frostgate-operator", version, about = "Runs in the cluster: controllers, webhooks, control server, ledger")]
+#[command(
+    name = "frostgate-operator",
+    version,
+    about = "Runs in the cluster: controllers, webhooks, control server, ledger"
+)]
 pub struct Args {
     /// Namespace the operator runs in
     #[arg(long, env = "FROSTGATE_NAMESPACE", default_value = "frostgate-system")]

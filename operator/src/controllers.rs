@@ -172,8 +172,12 @@ where
     let patch = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status,
     });
-    api.patch_status(&object.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch))
-        .await?;
+    api.patch_status(
+        &object.name_any(),
+        &PatchParams::apply(MANAGER).force(),
+        &Patch::Apply(patch),
+    )
+    .await?;
     Ok(())
 }
 

@@ -144,10 +144,8 @@ impl Snapshot {
         annotations: &Map,
     ) -> Result<Arc<SnowflakeConnection>, NotAttached> {
         let name = named(annotations, namespace)?;
-        let connection = self
-            .connections
-            .get(&name)
-            .ok_or_else(|| NotAttached::Missing(name.clone()))?;
+        let connection =
+            self.connections.get(&name).ok_or_else(|| NotAttached::Missing(name.clone()))?;
         if self.allows(connection, &name, namespace) {
             Ok(Arc::clone(connection))
         } else {
@@ -232,18 +230,15 @@ impl Snapshot {
 
     /// Whether pods of `namespace` may attach to `connection`.
     #[must_use]
-    pub fn allows(
-        &self,
-        connection: &SnowflakeConnection,
-        name: &Name,
-        namespace: &str,
-    ) -> bool {
+    pub fn allows(&self, connection: &SnowflakeConnection, name: &Name, namespace: &str) -> bool {
         let allowed = &connection.spec.allowed_workloads.namespaces;
         match allowed.from {
             NamespacesFrom::Same => name.namespace == namespace,
             NamespacesFrom::All => true,
             NamespacesFrom::Selector => allowed.selector.as_ref().is_some_and(|selector| {
-                self.namespaces.get(namespace).is_some_and(|labels| lower::matches(selector, labels))
+                self.namespaces
+                    .get(namespace)
+                    .is_some_and(|labels| lower::matches(selector, labels))
             }),
         }
     }

@@ -99,7 +99,10 @@ impl Claim {
     async fn write(&mut self, api: &Api<Lease>) -> Result<Option<Lease>, kube::Error> {
         let Some(current) = api.get_opt(&self.settings.name).await? else {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..Default::default() },
+                metadata: ObjectMeta {
+                    name: Some(self.settings.name.clone()),
+                    ..Default::default()
+                },
                 spec: Some(self.spec(None)),
             };
             return none_if_conflict(api.create(&PostParams::default(), &lease).await);
@@ -137,7 +140,8 @@ impl Claim {
 
     fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let ours = before.filter(|spec| spec.holder_identity.as_ref() == Some(&self.settings.identity));
+        let ours =
+            before.filter(|spec| spec.holder_identity.as_ref() == Some(&self.settings.identity));
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or_default();
         LeaseSpec {
             holder_identity: Some(self.settings.identity.clone()),

@@ -20,7 +20,9 @@ pub enum Error {
     #[error("secret {0}: {1}")]
     Secret(&'static str, #[source] Box<kube::Error>),
     /// The Secret holds something else.
-    #[error("secret {0} holds no {1:?}: restore it from a backup; a new one would not fit the ledger")]
+    #[error(
+        "secret {0} holds no {1:?}: restore it from a backup; a new one would not fit the ledger"
+    )]
     Empty(&'static str, &'static str),
     /// No key could be made.
     #[error("no new key for secret {0}: {1}")]

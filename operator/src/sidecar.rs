@@ -81,9 +81,7 @@ pub fn inject(
 
 /// The whole container, as the admission policy of the chart compares it.
 fn container(sidecar: &Sidecar, host: &str) -> Value {
-    let field = |name: &str, path: &str| {
-        json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}})
-    };
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}});
     json!({
         "name": CONTAINER,
         "image": sidecar.image,
@@ -165,9 +163,9 @@ fn named<'a>(list: &'a Value, name: &str) -> Option<(usize, &'a Value)> {
 /// Everything we asked for is there; defaulting and other mutators may have added more.
 fn superset(have: &Value, want: &Value) -> bool {
     match (have, want) {
-        (Value::Object(have), Value::Object(want)) => want
-            .iter()
-            .all(|(key, want)| have.get(key).is_some_and(|have| superset(have, want))),
+        (Value::Object(have), Value::Object(want)) => {
+            want.iter().all(|(key, want)| have.get(key).is_some_and(|have| superset(have, want)))
+        }
         (Value::Array(have), Value::Array(want)) => {
             want.iter().all(|want| have.iter().any(|have| superset(have, want)))
         }
@@ -275,7 +273,10 @@ impl Refusals {
             {
                 self.add(
                     format!("spec.volumes[{index}].projected"),
-                    format!("remove the token for audience {}: only the sidecar holds one", control::AUDIENCE),
+                    format!(
+                        "remove the token for audience {}: only the sidecar holds one",
+                        control::AUDIENCE
+                    ),
                 );
             }
         }
@@ -286,7 +287,10 @@ impl Refusals {
         let context = &container["securityContext"];
         let field = |field: &str| format!("{path}.securityContext.{field}");
         if context["privileged"] == true {
-            self.add(field("privileged"), "remove it: a privileged container can enter the sidecar");
+            self.add(
+                field("privileged"),
+                "remove it: a privileged container can enter the sidecar",
+            );
         }
         if context["allowPrivilegeEscalation"] == true {
             self.add(field("allowPrivilegeEscalation"), "remove it or set it to false");
@@ -384,7 +388,8 @@ impl Surgery {
     ) {
         let path = dotted(pointer);
         // The sidecar was put first since `pointer` was taken.
-        let pointer = &match pointer.strip_prefix("/spec/initContainers/").map(str::parse::<usize>) {
+        let pointer = &match pointer.strip_prefix("/spec/initContainers/").map(str::parse::<usize>)
+        {
             Some(Ok(index)) if self.shifted() => format!("/spec/initContainers/{}", index + 1),
             _ => pointer.to_owned(),
         };
@@ -419,7 +424,8 @@ impl Surgery {
         host: &str,
         refusals: &mut Refusals,
     ) {
-        let may_override = self.pod["metadata"]["annotations"][annotations::ENV_CONFLICT] == "override";
+        let may_override =
+            self.pod["metadata"]["annotations"][annotations::ENV_CONFLICT] == "override";
         let set = [
             ("REQUESTS_CA_BUNDLE", "/frostgate/trust/bundle.pem"),
             ("SSL_CERT_FILE", "/frostgate/trust/bundle.pem"),
@@ -442,8 +448,11 @@ impl Surgery {
             }
         }
         let proxies = format!("{host},127.0.0.1,localhost");
-        let appended =
-            [("JAVA_TOOL_OPTIONS", JAVA_OPTIONS, " "), ("NO_PROXY", &proxies, ","), ("no_proxy", &proxies, ",")];
+        let appended = [
+            ("JAVA_TOOL_OPTIONS", JAVA_OPTIONS, " "),
+            ("NO_PROXY", &proxies, ","),
+            ("no_proxy", &proxies, ","),
+        ];
         for (name, ours, separator) in appended {
             match named(&container["env"], name) {
                 // `no_proxy` beats `NO_PROXY` where both are set, so it is only touched where it is set.
@@ -495,10 +504,7 @@ impl Surgery {
             self.add("/spec/hostAliases/-", json!({"ip": "127.0.0.1", "hostnames": [host]}));
         }
         if named(&self.pod["spec"]["securityContext"]["sysctls"], PORT_SYSCTL).is_none() {
-            self.add(
-                "/spec/securityContext/sysctls/-",
-                json!({"name": PORT_SYSCTL, "value": "0"}),
-            );
+            self.add("/spec/securityContext/sysctls/-", json!({"name": PORT_SYSCTL, "value": "0"}));
         }
         self.tag("annotations", annotations::INJECTED, env!("CARGO_PKG_VERSION"));
         self.tag("labels", annotations::PROXIED, "true");

@@ -23,8 +23,8 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
 use futures::FutureExt;
 use k8s_openapi::api::authentication::v1::UserInfo;
-use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use kube::core::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 
 use crate::certificates::Certificates;
 use crate::config::Config;
@@ -127,7 +127,8 @@ pub fn router(webhooks: Arc<Webhooks>) -> Router {
 
 async fn inject(State(webhooks): State<Arc<Webhooks>>, body: Bytes) -> Response {
     let metrics = webhooks.metrics.clone();
-    answer(&metrics, "inject", &body, |review| async move { inject::inject(&webhooks, &review) }).await
+    answer(&metrics, "inject", &body, |review| async move { inject::inject(&webhooks, &review) })
+        .await
 }
 
 async fn validate(State(webhooks): State<Arc<Webhooks>>, body: Bytes) -> Response {
@@ -169,14 +170,25 @@ async fn answer<F: Future<Output = Answer>>(
     let response = AdmissionResponse::from(&review);
     let (namespace, name) = (review.namespace.clone().unwrap_or_default(), review.name.clone());
     let answer = AssertUnwindSafe(decide(review)).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Denial { code: 500, reason: "InternalError", message: "FG-9001 the webhook failed: see the operator's log".to_owned() })
+        Err(Denial {
+            code: 500,
+            reason: "InternalError",
+            message: "FG-9001 the webhook failed: see the operator's log".to_owned(),
+        })
     });
     metrics
         .webhook_seconds
         .get_or_create(&WebhookLabel { webhook })
         .observe(start.elapsed().as_secs_f64());
     if let Err(denial) = &answer {
-        tracing::info!(webhook, namespace, name, reason = denial.reason, message = denial.message, "denied");
+        tracing::info!(
+            webhook,
+            namespace,
+            name,
+            reason = denial.reason,
+            message = denial.message,
+            "denied"
+        );
     }
     Json(respond(response, answer).into_review()).into_response()
 }

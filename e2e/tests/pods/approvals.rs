@@ -25,7 +25,7 @@ kind: Role
 metadata: {{name: approver, namespace: {ns}}}
 rules:
 - {{apiGroups: [frostgate.dev], resources: [approvalrequests], verbs: [get, list, watch]}}
-- {{apiGroups: [frostgate.dev], resources: [approvalrequests/status], verbs: [patch]}}
+- {{apiGroups: [frostgate.dev], resources: [approvalrequests/status], verbs: [get, patch]}}
 - {{apiGroups: [frostgate.dev], resources: [accesspolicies], resourceNames: [support-agents], verbs: [approve]}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -40,7 +40,7 @@ kind: Role
 metadata: {{name: looker, namespace: {ns}}}
 rules:
 - {{apiGroups: [frostgate.dev], resources: [approvalrequests], verbs: [get, list, watch]}}
-- {{apiGroups: [frostgate.dev], resources: [approvalrequests/status], verbs: [patch]}}
+- {{apiGroups: [frostgate.dev], resources: [approvalrequests/status], verbs: [get, patch]}}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding

@@ -47,14 +47,16 @@ async fn reconcile(
         Ok(policy) => {
             // What the watch of the directory has not seen yet is read anew: the status must not lag behind.
             let name = directory::connection_of(policy);
-            let api = Api::<SnowflakeConnection>::namespaced(context.client.clone(), &name.namespace);
+            let api =
+                Api::<SnowflakeConnection>::namespaced(context.client.clone(), &name.namespace);
             let connection = api.get_opt(&name.name).await?;
             let snapshot = context.directory.snapshot();
             let status = status(policy, connection.as_ref(), &snapshot, Timestamp::now());
             apply_status(&context.client, policy, policy.status.as_ref(), &status).await?;
         }
         Err(invalid) => {
-            unreadable(&context, &Name::of(&*object), &object.meta().generation, &invalid.error).await?;
+            unreadable(&context, &Name::of(&*object), &object.meta().generation, &invalid.error)
+                .await?;
         }
     }
     Ok(Action::requeue(std::time::Duration::from_secs(600)))
@@ -94,7 +96,8 @@ fn status(
         Some(_) => Saying::yes(RESOLVED_REFS, reason::RESOLVED, "the connection is there"),
     };
     let ready = match (&accepted, &resolved) {
-        (no @ Saying { status: Some(false), .. }, _) | (_, no @ Saying { status: Some(false), .. }) => {
+        (no @ Saying { status: Some(false), .. }, _)
+        | (_, no @ Saying { status: Some(false), .. }) => {
             Saying::no(READY, no.reason, no.message.clone())
         }
         _ => Saying::yes(READY, reason::ALL_CHECKS_PASSED, "the policy is in force"),
@@ -117,11 +120,13 @@ async fn unreadable(
     let resource = ApiResource::erase::<AccessPolicy>(&());
     let api =
         Api::<DynamicObject>::namespaced_with(context.client.clone(), &name.namespace, &resource);
-    let message = format!("cannot be read, pods of this namespace are refused until it can: {error}");
+    let message =
+        format!("cannot be read, pods of this namespace are refused until it can: {error}");
     let current = api.get(&name.name).await?;
     let known = &current.data["status"]["conditions"];
     let says_so = known.as_array().is_some_and(|list| {
-        list.iter().any(|one| one["type"] == conditions::READY && one["message"] == message.as_str())
+        list.iter()
+            .any(|one| one["type"] == conditions::READY && one["message"] == message.as_str())
     });
     if says_so {
         return Ok(());
@@ -129,12 +134,18 @@ async fn unreadable(
     let now = Timestamp::now();
     let mut sayings = Vec::new();
     for type_ in [conditions::ACCEPTED, conditions::READY] {
-        conditions::set(&mut sayings, Saying::no(type_, reason::INVALID, message.as_str()), *generation, now);
+        conditions::set(
+            &mut sayings,
+            Saying::no(type_, reason::INVALID, message.as_str()),
+            *generation,
+            now,
+        );
     }
     let patch = json!({
         "apiVersion": resource.api_version, "kind": resource.kind,
         "status": {"observedGeneration": generation, "conditions": sayings},
     });
-    api.patch_status(&name.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch)).await?;
+    api.patch_status(&name.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(patch))
+        .await?;
     Ok(())
 }

@@ -133,9 +133,21 @@ mod tests {
         let recorded = json!([{"type": "Recorded", "status": "True", "reason": "InLedger", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
         for (case, status, expected) in [
             ("pending", json!({"phase": "Pending"}), Due::Never),
-            ("not recorded", json!({"phase": "Denied", "closedAt": "2025-01-01T00:00:00Z"}), Due::In(LOOK_AGAIN)),
-            ("young", json!({"phase": "Denied", "closedAt": "2026-01-07T00:00:00Z", "conditions": recorded}), Due::In(week - Duration::from_secs(24 * 3600))),
-            ("old", json!({"phase": "Approved", "closedAt": "2026-01-01T00:00:00Z", "conditions": recorded}), Due::Now),
+            (
+                "not recorded",
+                json!({"phase": "Denied", "closedAt": "2025-01-01T00:00:00Z"}),
+                Due::In(LOOK_AGAIN),
+            ),
+            (
+                "young",
+                json!({"phase": "Denied", "closedAt": "2026-01-07T00:00:00Z", "conditions": recorded}),
+                Due::In(week - Duration::from_secs(24 * 3600)),
+            ),
+            (
+                "old",
+                json!({"phase": "Approved", "closedAt": "2026-01-01T00:00:00Z", "conditions": recorded}),
+                Due::Now,
+            ),
         ] {
             let request: ApprovalRequest = serde_json::from_value(json!({
                 "apiVersion": "frostgate.dev/v1alpha1", "kind": "ApprovalRequest",

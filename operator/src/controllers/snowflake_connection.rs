@@ -97,13 +97,11 @@ async fn apply(connection: &SnowflakeConnection, context: &Context) -> Result<Ac
         Some(Ok(key)) => Some(login(connection, key, context).await),
         _ => None,
     };
-    let seen = Seen {
-        problems: check::listed(&problems),
-        key: key.map(|key| key.map(|_| ())),
-        login,
-    };
+    let seen =
+        Seen { problems: check::listed(&problems), key: key.map(|key| key.map(|_| ())), login };
     let status = seen.status(connection, Timestamp::now());
-    let ready = conditions::holds(&status.conditions, conditions::READY, connection.meta().generation);
+    let ready =
+        conditions::holds(&status.conditions, conditions::READY, connection.meta().generation);
     apply_status(&context.client, connection, connection.status.as_ref(), &status).await?;
     Ok(Action::requeue(if ready { BELIEVED } else { LOOK_AGAIN }))
 }
@@ -142,7 +140,9 @@ async fn cleanup(connection: &SnowflakeConnection, context: &Context) -> Result<
     let left = |error: broker::Error| {
         Error::Snowflake(format!(
             "{error}; if the account is gone for good: kubectl annotate snowflakeconnection {} -n {} {}=true",
-            name.name, name.namespace, annotations::ORPHAN
+            name.name,
+            name.namespace,
+            annotations::ORPHAN
         ))
     };
     // Sessions first: each drops its own user, and says so in the ledger.
@@ -188,7 +188,11 @@ struct Seen {
 
 impl Seen {
     /// Pure: what it means.
-    fn status(&self, connection: &SnowflakeConnection, now: Timestamp) -> SnowflakeConnectionStatus {
+    fn status(
+        &self,
+        connection: &SnowflakeConnection,
+        now: Timestamp,
+    ) -> SnowflakeConnectionStatus {
         let generation = connection.meta().generation;
         let before = connection.status.clone().unwrap_or_default();
         let was_ready = conditions::holds(&before.conditions, conditions::READY, generation);
@@ -240,9 +244,9 @@ impl Seen {
             Some(Ok(())) => {
                 Saying::yes(CREDENTIALS_READY, reason::LOGIN_ACCEPTED, "Snowflake took the key")
             }
-            Some(Err(error @ (broker::Error::Unreachable(_) | broker::Error::NotUnderstood(_)))) => {
-                Saying::unknown(CREDENTIALS_READY, reason::UNREACHABLE, error.to_string())
-            }
+            Some(Err(
+                error @ (broker::Error::Unreachable(_) | broker::Error::NotUnderstood(_)),
+            )) => Saying::unknown(CREDENTIALS_READY, reason::UNREACHABLE, error.to_string()),
             Some(Err(error)) => {
                 Saying::no(CREDENTIALS_READY, reason::LOGIN_REFUSED, error.to_string())
             }

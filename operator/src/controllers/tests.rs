@@ -24,7 +24,12 @@ fn policy() -> AccessPolicy {
 fn status(message: &str) -> AccessPolicyStatus {
     let mut status = AccessPolicyStatus { observed_generation: Some(4), ..Default::default() };
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
-    conditions::set(&mut status.conditions, Saying::no(conditions::READY, reason::INVALID, message), Some(4), now);
+    conditions::set(
+        &mut status.conditions,
+        Saying::no(conditions::READY, reason::INVALID, message),
+        Some(4),
+        now,
+    );
     status
 }
 
@@ -35,12 +40,14 @@ async fn a_status_is_applied_with_our_field_manager_and_nothing_but_the_status()
     let script = tokio::spawn(async move {
         let (request, answer) = api_server.next_request().await.expect("a write");
         let (parts, body) = request.into_parts();
-        let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+        let body: Value =
+            serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
         answer.send_response(Response::new(Body::from(serde_json::to_vec(&policy()).unwrap())));
         (parts.method, parts.uri.to_string(), body)
     });
     apply_status(&client, &policy(), None, &status("no")).await.unwrap();
-    let (method, uri, body) = tokio::time::timeout(Duration::from_secs(5), script).await.unwrap().unwrap();
+    let (method, uri, body) =
+        tokio::time::timeout(Duration::from_secs(5), script).await.unwrap().unwrap();
     assert_eq!(method, "PATCH");
     assert_eq!(
         uri,

@@ -242,9 +242,12 @@ impl Objects for Cluster {
             Ok(created) => Ok(created),
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let existing = self.request(&namespace, &name).await?;
-                existing.ok_or_else(|| Error::Conflict(format!("ApprovalRequest {namespace}/{name}")))
+                existing
+                    .ok_or_else(|| Error::Conflict(format!("ApprovalRequest {namespace}/{name}")))
             }
-            Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+            Err(kube::Error::Api(status))
+                if (400..500).contains(&status.code) && status.code != 429 =>
+            {
                 Err(Error::Refused(format!("the request was not taken: {}", status.message)))
             }
             Err(error) => Err(unavailable("the request cannot be made", &error)),
@@ -343,7 +346,8 @@ impl Bearer {
         let user = status.user.unwrap_or_default();
         let username = user.username.unwrap_or_default();
         let account = username.strip_prefix("system:serviceaccount:");
-        let Some((namespace, service_account)) = account.and_then(|rest| rest.split_once(':')) else {
+        let Some((namespace, service_account)) = account.and_then(|rest| rest.split_once(':'))
+        else {
             return Err(refused("it belongs to no ServiceAccount"));
         };
         let extra = user.extra.unwrap_or_default();
@@ -433,8 +437,7 @@ fn is_among(image: &str, digests: &[String]) -> bool {
 /// The owner at the top, as far as the pod itself tells: a ReplicaSet made by a Deployment is named
 /// `<deployment>-<pod-template-hash>`.
 fn owner(pod: &Pod) -> (String, String) {
-    let controller =
-        pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
     let Some(owner) = controller else { return ("Pod".to_owned(), pod.name_any()) };
     let hash = pod.labels().get("pod-template-hash");
     match hash.and_then(|hash| owner.name.strip_suffix(&format!("-{hash}"))) {
@@ -471,7 +474,9 @@ fn unreadable(source: &Source, error: &kube::Error) -> Error {
         )),
         error => {
             tracing::warn!(%error, %source, "value cannot be read");
-            Error::Unavailable(format!("{source} cannot be read: the API server does not answer as it should"))
+            Error::Unavailable(format!(
+                "{source} cannot be read: the API server does not answer as it should"
+            ))
         }
     }
 }

@@ -31,7 +31,9 @@ fn injected(pod: &Value) -> Value {
 
 #[test]
 fn a_plain_pod_gets_the_sidecar_the_alias_and_the_trust() {
-    insta::assert_yaml_snapshot!(injected(&pod(json!({"containers": [{"name": "agent", "image": "agent:1"}]}))));
+    insta::assert_yaml_snapshot!(injected(&pod(
+        json!({"containers": [{"name": "agent", "image": "agent:1"}]})
+    )));
 }
 
 #[test]
@@ -74,11 +76,17 @@ fn injecting_twice_changes_nothing_even_after_defaulting() {
 #[test]
 fn a_container_added_by_a_later_mutator_gets_the_trust_too() {
     let mut after = injected(&pod(json!({"containers": [{"name": "agent", "image": "agent:1"}]})));
-    after["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "late", "image": "late:1"}));
+    after["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "late", "image": "late:1"}));
     let operations = inject(&after, &sidecar(), HOST).unwrap();
     json_patch::patch(&mut after, &operations).unwrap();
     assert_eq!(after["spec"]["containers"][1]["volumeMounts"][0]["name"], "frostgate-trust");
-    assert_eq!(after["spec"]["containers"][1]["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(
+        after["spec"]["containers"][1]["securityContext"]["allowPrivilegeEscalation"],
+        false
+    );
     assert_eq!(after["spec"]["initContainers"].as_array().unwrap().len(), 1);
 }
 
@@ -89,7 +97,10 @@ fn a_set_trust_variable_is_replaced_in_its_place_when_the_pod_says_so() {
     ]}]}));
     pod["metadata"]["annotations"]["frostgate.dev/env-conflict"] = json!("override");
     let after = injected(&pod);
-    assert_eq!(after["spec"]["containers"][0]["env"][0], json!({"name": "SSL_CERT_FILE", "value": "/frostgate/trust/bundle.pem"}));
+    assert_eq!(
+        after["spec"]["containers"][0]["env"][0],
+        json!({"name": "SSL_CERT_FILE", "value": "/frostgate/trust/bundle.pem"})
+    );
     assert_eq!(after["spec"]["containers"][0]["env"][1]["name"], "B");
 }
 
@@ -114,26 +125,76 @@ fn every_refusal_names_the_line_to_change() {
         ("shared pid", with(plain(), "shareProcessNamespace", json!(true))),
         ("windows", with(plain(), "os", json!({"name": "windows"}))),
         ("host path", with(plain(), "volumes", json!([{"name": "d", "hostPath": {"path": "/"}}]))),
-        ("alias elsewhere", with(plain(), "hostAliases", json!([{"ip": "10.0.0.1", "hostnames": [HOST]}]))),
+        (
+            "alias elsewhere",
+            with(plain(), "hostAliases", json!([{"ip": "10.0.0.1", "hostnames": [HOST]}])),
+        ),
         ("uid of the pod", with(plain(), "securityContext", json!({"runAsUser": UID}))),
         ("fs group", with(plain(), "securityContext", json!({"fsGroup": UID}))),
-        ("supplemental group", with(plain(), "securityContext", json!({"supplementalGroups": [1, UID]}))),
-        ("sysctl", with(plain(), "securityContext", json!({"sysctls": [{"name": PORT_SYSCTL, "value": "80"}]}))),
+        (
+            "supplemental group",
+            with(plain(), "securityContext", json!({"supplementalGroups": [1, UID]})),
+        ),
+        (
+            "sysctl",
+            with(
+                plain(),
+                "securityContext",
+                json!({"sysctls": [{"name": PORT_SYSCTL, "value": "80"}]}),
+            ),
+        ),
         ("uid", agent(json!({"securityContext": {"runAsUser": UID}}))),
         ("gid", agent(json!({"securityContext": {"runAsGroup": UID}}))),
         ("privileged", agent(json!({"securityContext": {"privileged": true}}))),
         ("escalation", agent(json!({"securityContext": {"allowPrivilegeEscalation": true}}))),
-        ("capability", agent(json!({"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}))),
+        (
+            "capability",
+            agent(json!({"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}})),
+        ),
         ("proc mount", agent(json!({"securityContext": {"procMount": "Unmasked"}}))),
-        ("token mount", agent(json!({"volumeMounts": [{"name": "frostgate-token", "mountPath": "/t", "readOnly": true}]}))),
-        ("writable trust", agent(json!({"volumeMounts": [{"name": "frostgate-trust", "mountPath": "/t"}]}))),
-        ("reserved volume", with(plain(), "volumes", json!([{"name": "frostgate-x", "emptyDir": {}}]))),
-        ("second token", with(plain(), "volumes", json!([{"name": "mine", "projected": {"sources": [{"configMap": {"name": "c"}}, {"serviceAccountToken": {"audience": "frostgate", "path": "t"}}]}}]))),
+        (
+            "token mount",
+            agent(
+                json!({"volumeMounts": [{"name": "frostgate-token", "mountPath": "/t", "readOnly": true}]}),
+            ),
+        ),
+        (
+            "writable trust",
+            agent(json!({"volumeMounts": [{"name": "frostgate-trust", "mountPath": "/t"}]})),
+        ),
+        (
+            "reserved volume",
+            with(plain(), "volumes", json!([{"name": "frostgate-x", "emptyDir": {}}])),
+        ),
+        (
+            "second token",
+            with(
+                plain(),
+                "volumes",
+                json!([{"name": "mine", "projected": {"sources": [{"configMap": {"name": "c"}}, {"serviceAccountToken": {"audience": "frostgate", "path": "t"}}]}}]),
+            ),
+        ),
         ("look-alike container", json!({"containers": [{"name": CONTAINER, "image": "evil"}]})),
-        ("look-alike init container", with(plain(), "initContainers", json!([{"name": CONTAINER, "image": "evil"}]))),
-        ("own trust", agent(json!({"env": [{"name": "REQUESTS_CA_BUNDLE", "value": "/etc/corp.pem"}]}))),
-        ("own trust by reference", agent(json!({"env": [{"name": "SSL_CERT_FILE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]}))),
-        ("java by reference", agent(json!({"env": [{"name": "JAVA_TOOL_OPTIONS", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]}))),
+        (
+            "look-alike init container",
+            with(plain(), "initContainers", json!([{"name": CONTAINER, "image": "evil"}])),
+        ),
+        (
+            "own trust",
+            agent(json!({"env": [{"name": "REQUESTS_CA_BUNDLE", "value": "/etc/corp.pem"}]})),
+        ),
+        (
+            "own trust by reference",
+            agent(
+                json!({"env": [{"name": "SSL_CERT_FILE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]}),
+            ),
+        ),
+        (
+            "java by reference",
+            agent(
+                json!({"env": [{"name": "JAVA_TOOL_OPTIONS", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]}),
+            ),
+        ),
     ];
     let table: Vec<String> = cases
         .into_iter()
@@ -149,7 +210,13 @@ fn every_refusal_names_the_line_to_change() {
 #[test]
 fn an_init_container_put_before_the_sidecar_is_refused() {
     let mut after = injected(&pod(json!({"containers": [{"name": "agent", "image": "agent:1"}]})));
-    after["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({"name": "sneaky", "image": "e"}));
+    after["spec"]["initContainers"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, json!({"name": "sneaky", "image": "e"}));
     let refusals = inject(&after, &sidecar(), HOST).unwrap_err();
-    assert!(refusals.iter().any(|refusal| refusal.message.contains("must come first")), "{refusals:?}");
+    assert!(
+        refusals.iter().any(|refusal| refusal.message.contains("must come first")),
+        "{refusals:?}"
+    );
 }

@@ -71,7 +71,9 @@ pub async fn decide(
     }
     let decisions = request.status.map(|status| status.decisions).unwrap_or_default();
     if decisions.iter().any(|decision| decision.approver == user) {
-        return Err(Denial::conflict(format!("{user} has decided already, and a decision is final")));
+        return Err(Denial::conflict(format!(
+            "{user} has decided already, and a decision is final"
+        )));
     }
     let namespace = review.namespace.as_deref().unwrap_or_default();
     let human = request.spec.requester.on_behalf_of.as_ref();
@@ -159,10 +161,11 @@ fn only_the_inbox(object: &DynamicObject, old: &DynamicObject) -> Result<(), Den
     if before == after {
         return Ok(());
     }
-    let fields: Vec<&str> = ["decisions", "phase", "votes", "closedAt", "conditions", "observedGeneration"]
-        .into_iter()
-        .filter(|field| before.get(field) != after.get(field))
-        .collect();
+    let fields: Vec<&str> =
+        ["decisions", "phase", "votes", "closedAt", "conditions", "observedGeneration"]
+            .into_iter()
+            .filter(|field| before.get(field) != after.get(field))
+            .collect();
     Err(Denial::forbidden(format!(
         "status.{} belongs to the operator: write status.decision and status.reason only",
         if fields.is_empty() { "*".to_owned() } else { fields.join(", status.") }
@@ -175,7 +178,9 @@ fn verdict(object: &DynamicObject) -> Result<Choice, Denial> {
         Value::String(word) if word == "Approved" => Ok(Choice::Approved),
         Value::String(word) if word == "Denied" => Ok(Choice::Denied),
         Value::Null => Err(Denial::invalid("status.decision: write Approved or Denied")),
-        other => Err(Denial::invalid(format!("status.decision: {other} is neither Approved nor Denied"))),
+        other => {
+            Err(Denial::invalid(format!("status.decision: {other} is neither Approved nor Denied")))
+        }
     }
 }
 
@@ -190,8 +195,11 @@ fn reason(object: &DynamicObject) -> Result<String, Denial> {
 
 fn patch(object: &DynamicObject, mut decisions: Vec<Decision>, decision: Decision) -> Answer {
     decisions.push(decision);
-    let value = serde_json::to_value(&decisions).map_err(|error| Denial::invalid(error.to_string()))?;
-    let pointer = |path: &'static str| PointerBuf::parse(path).map_err(|error| Denial::invalid(error.to_string()));
+    let value =
+        serde_json::to_value(&decisions).map_err(|error| Denial::invalid(error.to_string()))?;
+    let pointer = |path: &'static str| {
+        PointerBuf::parse(path).map_err(|error| Denial::invalid(error.to_string()))
+    };
     let mut patch = vec![
         PatchOperation::Add(AddOperation { path: pointer("/status/decisions")?, value }),
         PatchOperation::Remove(RemoveOperation { path: pointer("/status/decision")? }),

@@ -15,8 +15,10 @@ use crate::directory::{self, Snapshot};
 pub fn validate(snapshot: &Snapshot, review: &Review) -> Answer {
     let Some(object) = &review.object else { return Ok(Admitted::default()) };
     // Neither a finalizer that goes nor a label that comes is the moment to find fault with an old spec.
-    let same_spec =
-        review.old_object.as_ref().is_some_and(|old| old.data.get("spec") == object.data.get("spec"));
+    let same_spec = review
+        .old_object
+        .as_ref()
+        .is_some_and(|old| old.data.get("spec") == object.data.get("spec"));
     if same_spec || object.metadata.deletion_timestamp.is_some() {
         return Ok(Admitted::default());
     }

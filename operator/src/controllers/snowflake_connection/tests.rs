@@ -21,7 +21,11 @@ fn a_connection_is_ready_only_when_everything_was_seen_to_work() {
     let missing = objects::Error::Missing("there is no Secret data/key".into());
     let refused = objects::Error::Refused("the operator may not read it".into());
     let unreachable = broker::Error::Unreachable("connection refused".into());
-    let login = broker::Error::Login { user: "SVC".into(), code: "390144".into(), message: "JWT token is invalid".into() };
+    let login = broker::Error::Login {
+        user: "SVC".into(),
+        code: "390144".into(),
+        message: "JWT token is invalid".into(),
+    };
     let cases = [
         ("all well", "", Some(Ok(())), Some(Ok(()))),
         ("invalid", "spec.account: wrong", None, None),
@@ -61,7 +65,10 @@ fn an_account_that_stops_answering_keeps_no_pod_from_starting() {
     let seen = Seen { problems: String::new(), key: Some(Ok(())), login: Some(Err(gone)) };
     let status = seen.status(&connection, now);
     assert!(conditions::holds(&status.conditions, conditions::READY, Some(3)));
-    assert_eq!(conditions::find(&status.conditions, conditions::CREDENTIALS_READY).unwrap().status, "Unknown");
+    assert_eq!(
+        conditions::find(&status.conditions, conditions::CREDENTIALS_READY).unwrap().status,
+        "Unknown"
+    );
 }
 
 #[test]

@@ -51,11 +51,27 @@ fn the_live_pod_must_be_the_tokens_and_run_our_sidecar() {
         ("ended", with("/status/phase", json!("Succeeded")), "refused"),
         ("starting", with("/status/phase", json!("Pending")), "ok"),
         ("no connection", with("/metadata/annotations", json!({})), "refused"),
-        ("another image", with("/spec/initContainers/0/image", json!("r.example/proxy:latest")), "refused"),
+        (
+            "another image",
+            with("/spec/initContainers/0/image", json!("r.example/proxy:latest")),
+            "refused",
+        ),
         ("look-alike name", with("/spec/initContainers/0/name", json!("proxy")), "refused"),
-        ("another image runs", with("/status/initContainerStatuses/0/imageID", json!("r.example/proxy@sha256:bb")), "refused"),
-        ("bare configuration digest", with("/status/initContainerStatuses/0/imageID", json!(DIGEST)), "ok"),
-        ("not reported yet", with("/status/initContainerStatuses/0/imageID", json!("")), "unavailable"),
+        (
+            "another image runs",
+            with("/status/initContainerStatuses/0/imageID", json!("r.example/proxy@sha256:bb")),
+            "refused",
+        ),
+        (
+            "bare configuration digest",
+            with("/status/initContainerStatuses/0/imageID", json!(DIGEST)),
+            "ok",
+        ),
+        (
+            "not reported yet",
+            with("/status/initContainerStatuses/0/imageID", json!("")),
+            "unavailable",
+        ),
         ("ephemeral container", with("/spec/containers", json!([])), "ok"),
     ];
     for (case, pod, outcome) in cases {
@@ -94,7 +110,9 @@ fn a_token_counts_only_for_our_audience_and_bound_to_a_pod() {
     human["user"]["username"] = json!("alice");
     let mut foreign = good.clone();
     foreign["audiences"] = json!(["Frostgate"]);
-    for status in [without("authenticated"), without("audiences"), unbound, human, foreign, json!({})] {
+    for status in
+        [without("authenticated"), without("audiences"), unbound, human, foreign, json!({})]
+    {
         assert!(matches!(Bearer::of(review(status.clone())), Err(Error::Refused(_))), "{status}");
     }
 }

@@ -15,7 +15,12 @@ impl Rights for Holds {
 }
 
 fn rights() -> Holds {
-    Holds(BTreeSet::from([("bob", "support"), ("bob", "finance"), ("carol", "support"), ("alice", "support")]))
+    Holds(BTreeSet::from([
+        ("bob", "support"),
+        ("bob", "finance"),
+        ("carol", "support"),
+        ("alice", "support"),
+    ]))
 }
 
 fn request(status: Value) -> Value {
@@ -118,22 +123,95 @@ async fn who_may_not_decide_is_told_why() {
         ("no right and no group", review("eve", &[], pending(), approve())),
         ("a right but not the group", review("carol", &[], pending(), approve())),
         ("requester not mapped", review("carol", &["stewards"], unmapped, approve())),
-        ("a service account", review("system:serviceaccount:agents:bot", &[], pending(), approve())),
+        (
+            "a service account",
+            review("system:serviceaccount:agents:bot", &[], pending(), approve()),
+        ),
         ("a node", review("system:node:n1", &[], pending(), approve())),
         ("the system's admin", review("system:admin", &["system:masters"], pending(), approve())),
         ("nobody", review("", &[], pending(), approve())),
-        ("a forged entry", review("bob", &["stewards"], pending(), json!({"phase": "Pending", "decision": "Approved", "decisions": [{"approver": "carol"}]}))),
+        (
+            "a forged entry",
+            review(
+                "bob",
+                &["stewards"],
+                pending(),
+                json!({"phase": "Pending", "decision": "Approved", "decisions": [{"approver": "carol"}]}),
+            ),
+        ),
         ("a phase alone", review("bob", &["stewards"], pending(), json!({"phase": "Approved"}))),
-        ("a phase beside a decision", review("bob", &["stewards"], pending(), json!({"phase": "Approved", "decision": "Approved"}))),
-        ("a condition", review("bob", &["stewards"], pending(), json!({"phase": "Pending", "decision": "Approved", "conditions": [{"type": "Approved"}]}))),
-        ("erasing decisions", review("carol", &["stewards"], once.clone(), json!({"phase": "Pending", "decision": "Denied", "decisions": []}))),
+        (
+            "a phase beside a decision",
+            review(
+                "bob",
+                &["stewards"],
+                pending(),
+                json!({"phase": "Approved", "decision": "Approved"}),
+            ),
+        ),
+        (
+            "a condition",
+            review(
+                "bob",
+                &["stewards"],
+                pending(),
+                json!({"phase": "Pending", "decision": "Approved", "conditions": [{"type": "Approved"}]}),
+            ),
+        ),
+        (
+            "erasing decisions",
+            review(
+                "carol",
+                &["stewards"],
+                once.clone(),
+                json!({"phase": "Pending", "decision": "Denied", "decisions": []}),
+            ),
+        ),
         ("status null", review("bob", &["stewards"], once.clone(), Value::Null)),
-        ("twice", review("bob", &["stewards"], once.clone(), json!({"phase": "Pending", "decision": "Denied", "decisions": once["status"]["decisions"]}))),
-        ("another word", review("bob", &["stewards"], pending(), json!({"phase": "Pending", "decision": "Maybe"}))),
-        ("an empty word", review("bob", &["stewards"], pending(), json!({"phase": "Pending", "decision": ""}))),
-        ("a reason alone", review("bob", &["stewards"], pending(), json!({"phase": "Pending", "reason": "x"}))),
-        ("a long reason", review("bob", &["stewards"], pending(), json!({"phase": "Pending", "decision": "Approved", "reason": "x".repeat(1025)}))),
-        ("closed", review("bob", &["stewards"], request(json!({"phase": "Denied"})), json!({"phase": "Denied", "decision": "Approved"}))),
+        (
+            "twice",
+            review(
+                "bob",
+                &["stewards"],
+                once.clone(),
+                json!({"phase": "Pending", "decision": "Denied", "decisions": once["status"]["decisions"]}),
+            ),
+        ),
+        (
+            "another word",
+            review(
+                "bob",
+                &["stewards"],
+                pending(),
+                json!({"phase": "Pending", "decision": "Maybe"}),
+            ),
+        ),
+        (
+            "an empty word",
+            review("bob", &["stewards"], pending(), json!({"phase": "Pending", "decision": ""})),
+        ),
+        (
+            "a reason alone",
+            review("bob", &["stewards"], pending(), json!({"phase": "Pending", "reason": "x"})),
+        ),
+        (
+            "a long reason",
+            review(
+                "bob",
+                &["stewards"],
+                pending(),
+                json!({"phase": "Pending", "decision": "Approved", "reason": "x".repeat(1025)}),
+            ),
+        ),
+        (
+            "closed",
+            review(
+                "bob",
+                &["stewards"],
+                request(json!({"phase": "Denied"})),
+                json!({"phase": "Denied", "decision": "Approved"}),
+            ),
+        ),
         ("expired", review("bob", &["stewards"], expired, approve())),
         ("being deleted", review("bob", &["stewards"], terminating, approve())),
     ];
