@@ -288,11 +288,12 @@ impl Parts {
         if !session.end(reason) {
             return;
         }
-        for statement in session.running() {
+        let ending = session.running().into_iter().map(async |statement| {
             if statement.watch(self.timings.upstream).await.is_none() {
                 tracing::warn!(statement = %statement.id, "a statement did not end with its session");
             }
-        }
+        });
+        futures::future::join_all(ending).await;
         self.sessions.remove(session);
         self.chunks.forget(session);
         session.upstream.logout().await;

@@ -47,6 +47,9 @@ pub(crate) async fn route(
         Ok(url) => url,
         Err(error) => return ok(Refusal::malformed(&error).render_bare()),
     };
+    if !is_our_name(request.headers(), &parts) {
+        return broken(StatusCode::MISDIRECTED_REQUEST);
+    }
     let (head, body) = request.into_parts();
     let body = if method == Method::POST {
         match read(&head.headers, body, &parts).await {
@@ -80,6 +83,22 @@ pub(crate) async fn route(
     }
 }
 
+/// Whether the request is meant for us: by the account's host, or by loopback. A page in a browser that lets its own
+/// name point to loopback is not.
+fn is_our_name(headers: &HeaderMap, parts: &Parts) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let host = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok());
+    let Some(host) = host.filter(|host| !host.as_str().contains('@')) else { return false };
+    let name = host.host();
+    let account = parts.ruling().map(|ruling| ruling.connection.host.clone());
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+        || [parts.host.as_deref(), account.as_deref()]
+            .into_iter()
+            .flatten()
+            .any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
 /// Where a request comes from.
 struct From {
     headers: HeaderMap,
@@ -98,13 +117,10 @@ impl From {
         parts.sessions.find(self.token(), polling)
     }
 
-    /// Where this driver reaches the proxy. The header is the driver's own word and only decides where itself is
-    /// sent back to.
-    fn base(&self, parts: &Parts) -> String {
+    /// Where this driver reaches the proxy: by the name that it used.
+    fn base(&self) -> String {
         let named = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let named = named.filter(|host| host.parse::<http::uri::Authority>().is_ok());
-        let host = named.or(parts.host.as_deref()).unwrap_or("localhost");
-        let host = host.rsplit('@').next().unwrap_or(host);
+        let host = named.unwrap_or("localhost");
         format!("{}://{host}", if self.tls { "https" } else { "http" })
     }
 
@@ -173,7 +189,7 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
         request,
         stripped,
         accept: from.accept(),
-        base: from.base(parts),
+        base: from.base(),
         since,
         cancel: CancellationToken::new(),
     };
@@ -339,12 +355,9 @@ async fn read(headers: &HeaderMap, body: Incoming, parts: &Parts) -> Result<Byte
         let read = MultiGzDecoder::new(&bytes[..]).take(most as u64 + 1).read_to_end(&mut inflated);
         read.map(|_| inflated)
     };
-    let inflated = match tokio::task::spawn_blocking(inflate).await {
-        Ok(Ok(inflated)) => inflated,
-        Ok(Err(_)) | Err(_) => {
-            let refusal = Refusal::denied("FG-6001", "the body says gzip and is not");
-            return Err(Unread::Refused(refusal));
-        }
+    let Ok(Ok(inflated)) = tokio::task::spawn_blocking(inflate).await else {
+        let refusal = Refusal::denied("FG-6001", "the body says gzip and is not");
+        return Err(Unread::Refused(refusal));
     };
     if inflated.len() > most {
         return Err(too_large("the inflated body", most));

@@ -3,7 +3,7 @@
 //! An agent holds two random tokens per session and nothing else; everything they stand for stays here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use control::{Credential, OpenSession, OpenedSession};
@@ -40,7 +40,9 @@ pub(crate) struct Sessions {
 /// What a token stands for.
 #[derive(Clone)]
 struct Ticket {
-    session: Arc<Session>,
+    /// Nothing of a closed session stays in memory but why it was closed.
+    session: Weak<Session>,
+    closing: Arc<OnceLock<String>>,
     use_for: Use,
     ends: Instant,
 }
@@ -73,7 +75,7 @@ pub(crate) struct Session {
     /// When the operator wants to hear of it again, Unix milliseconds.
     renew_by: Mutex<i64>,
     /// Set once, with the reason.
-    closing: Mutex<Option<String>>,
+    closing: Arc<OnceLock<String>>,
     /// Cancelled when it ends.
     pub(crate) ended: CancellationToken,
 }
@@ -184,7 +186,7 @@ impl Sessions {
             key: recording_key,
             certificate: serde_json::from_value(opened.certificate.clone())
                 .map_err(|_| Refusal::internal("the operator's certificate is not readable"))?,
-            opened: session_opened(opened, request, client, ruling, &answer.session_info),
+            opened: session_opened(opened, request, client, stripped, ruling, &answer.session_info),
         };
         let recording = match parts.recorder.open_session(opening).await {
             Ok(recording) => recording,
@@ -194,15 +196,9 @@ impl Sessions {
             }
         };
         let leased = leased(&opened.credential);
-        let mut facts = vec![Fact::CredentialLeased(leased)];
-        if !stripped.is_empty() {
-            tracing::info!(session = opened.session, ?stripped, "session parameters were left out");
-        }
-        for fact in facts.drain(..) {
-            if let Err(error) = recording.record(fact).await {
-                upstream.logout().await;
-                return Err(Refusal::unrecorded(&error));
-            }
+        if let Err(error) = recording.record(Fact::CredentialLeased(leased)).await {
+            upstream.logout().await;
+            return Err(Refusal::unrecorded(&error));
         }
         let session = Arc::new(Session {
             id: opened.session.clone(),
@@ -216,7 +212,7 @@ impl Sessions {
             statements: Mutex::default(),
             used: Mutex::new(Instant::now()),
             renew_by: Mutex::new(opened.expires_at_ms),
-            closing: Mutex::default(),
+            closing: Arc::default(),
             ended: CancellationToken::new(),
         });
         session.follow(&SessionInfo {
@@ -256,7 +252,7 @@ impl Sessions {
         let token = token.ok_or_else(gone)?;
         let ticket = self.ticket(token).filter(|ticket| ticket.use_for == Use::Statements);
         let ticket = ticket.ok_or_else(gone)?;
-        if let Some(reason) = ticket.session.closing() {
+        if let Some(reason) = ticket.closing.get() {
             return Err(Refusal::new(
                 Form::SessionGone,
                 "FG-1004",
@@ -266,8 +262,9 @@ impl Sessions {
         if !polling && ticket.ends < Instant::now() {
             return Err(Refusal::new(Form::SessionExpired, "FG-1004", "the session token expired"));
         }
-        ticket.session.touch();
-        Ok(ticket.session)
+        let session = ticket.session.upgrade().ok_or_else(gone)?;
+        session.touch();
+        Ok(session)
     }
 
     /// New tokens for an open session, by its master token.
@@ -285,15 +282,16 @@ impl Sessions {
             )
         };
         let ticket = self.ticket(master.ok_or_else(gone)?).ok_or_else(gone)?;
-        let open = ticket.use_for == Use::Renewal && ticket.session.closing().is_none();
-        let same = self.ticket(old).is_some_and(|old| Arc::ptr_eq(&old.session, &ticket.session));
+        let open = ticket.use_for == Use::Renewal && ticket.closing.get().is_none();
+        let same = self.ticket(old).is_some_and(|old| old.session.ptr_eq(&ticket.session));
         if !open || !same || ticket.ends < Instant::now() {
             return Err(gone());
         }
-        ticket.session.touch();
-        let left = parts.timings.session.saturating_sub(ticket.session.opened.elapsed());
-        let tokens = self.issue(&ticket.session, parts.timings.session_token, left)?;
-        Ok((tokens, ticket.session.number.clone()))
+        let session = ticket.session.upgrade().ok_or_else(gone)?;
+        session.touch();
+        let left = parts.timings.session.saturating_sub(session.opened.elapsed());
+        let tokens = self.issue(&session, parts.timings.session_token, left)?;
+        Ok((tokens, session.number.clone()))
     }
 
     /// Forgets a session; gives false where somebody else is doing so.
@@ -302,7 +300,7 @@ impl Sessions {
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         // Tokens of closed sessions are kept for a while, so that who uses them hears why; in bounded number.
         if tokens.len() > 10_000 {
-            tokens.retain(|_, ticket| ticket.session.closing().is_none());
+            tokens.retain(|_, ticket| ticket.closing.get().is_none());
         }
         removed
     }
@@ -343,7 +341,12 @@ impl Sessions {
             (&issued.session, Use::Statements, session_life),
             (&issued.master, Use::Renewal, master_life),
         ] {
-            let ticket = Ticket { session: Arc::clone(session), use_for, ends: now + life };
+            let ticket = Ticket {
+                session: Arc::downgrade(session),
+                closing: Arc::clone(&session.closing),
+                use_for,
+                ends: now + life,
+            };
             tokens.insert(digest(token), ticket);
         }
         Ok(issued)
@@ -479,17 +482,14 @@ impl Session {
 
     /// Why it ends, if it does.
     pub(crate) fn closing(&self) -> Option<String> {
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.closing.get().cloned()
     }
 
     /// Ends it for new requests; false where it is ending already.
     pub(crate) fn end(&self, reason: &str) -> bool {
-        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        if closing.is_some() {
+        if self.closing.set(reason.to_owned()).is_err() {
             return false;
         }
-        *closing = Some(reason.to_owned());
-        drop(closing);
         for statement in self.running() {
             statement.cancel.cancel();
         }
@@ -558,6 +558,7 @@ fn session_opened(
     opened: &OpenedSession,
     request: &LoginRequest,
     client: control::Client,
+    stripped: Vec<String>,
     ruling: &Ruling,
     info: &SessionInfo,
 ) -> SessionOpened {
@@ -588,6 +589,7 @@ fn session_opened(
             schema: info.schema_name.clone(),
         },
         requested_role: request.role.clone(),
+        stripped,
         policy_hash: ruling.policy_hash.clone(),
         durability: format!("{:?}", ruling.connection.durability),
         recorder: concat!("frostgate-proxy ", env!("CARGO_PKG_VERSION")).to_owned(),

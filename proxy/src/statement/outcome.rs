@@ -51,11 +51,13 @@ pub(crate) enum End {
 
 impl End {
     /// An end because something could not be put on record.
+    #[allow(clippy::needless_pass_by_value, reason = "made for `map_err`")]
     pub(crate) fn unrecorded(error: Unrecorded) -> Self {
         Self::Refused(Refusal::unrecorded(&error))
     }
 
     /// An end by what went wrong upstream.
+    #[allow(clippy::needless_pass_by_value, reason = "made for `map_err`")]
     pub(crate) fn upstream(error: UpstreamError) -> Self {
         let refusal = |form, code| Refusal::new(form, code, &error);
         match &error {
@@ -92,8 +94,11 @@ impl Outcome {
 /// The answers that are kept for retries, over all sessions, within one bound.
 pub(crate) struct Answers {
     most: usize,
-    kept: Mutex<(usize, VecDeque<(Weak<Statement>, usize)>)>,
+    kept: Mutex<Kept>,
 }
+
+/// All bytes, and who has how many, oldest first.
+type Kept = (usize, VecDeque<(Weak<Statement>, usize)>);
 
 impl Answers {
     /// Keeps at most this many bytes.

@@ -104,9 +104,8 @@ impl Account {
                         let this = Arc::clone(&this);
                         async move { this.answer(request).await }
                     });
-                    let _ = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let _ =
+                        http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
@@ -185,7 +184,9 @@ fn usual(asked: &Asked) -> Told {
                      "masterToken": "UPSTREAM-MASTER-2", "validityInSecondsMT": 14400, "sessionId": 1},
             "success": true,
         })),
-        "/queries/v1/query-request" => Told::json(&rows(&["ID", "EMAIL"], &[&["1", "ada@example.com"]])),
+        "/queries/v1/query-request" => {
+            Told::json(&rows(&["ID", "EMAIL"], &[&["1", "ada@example.com"]]))
+        }
         _ => Told::json(&json!({"data": null, "code": null, "message": null, "success": true})),
     }
 }
@@ -233,4 +234,3 @@ pub(crate) fn pending() -> Value {
         "code": "333333", "message": "Query execution in progress.", "success": true,
     })
 }
-

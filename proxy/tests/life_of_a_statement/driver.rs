@@ -48,14 +48,21 @@ impl Driver {
         for (name, value) in data.as_object().unwrap() {
             all[name] = value.clone();
         }
-        let (_, login) =
-            self.post("/session/v1/login-request?databaseName=&schemaName=", &json!({"data": all})).await;
+        let (_, login) = self
+            .post("/session/v1/login-request?databaseName=&schemaName=", &json!({"data": all}))
+            .await;
         self.token = login["data"]["token"].as_str().unwrap_or_default().to_owned();
         self.master = login["data"]["masterToken"].as_str().unwrap_or_default().to_owned();
         self.login = login;
     }
 
+    /// Runs a statement to its end.
     pub(crate) async fn query(&self, sql: &str) -> Value {
+        self.wait(self.submit(sql).await).await
+    }
+
+    /// The first answer to a statement: it may be that it is not done.
+    pub(crate) async fn submit(&self, sql: &str) -> Value {
         self.query_as(&Uuid::new_v4().to_string(), &json!({"sqlText": sql})).await
     }
 
@@ -106,7 +113,8 @@ impl Driver {
         body: Vec<u8>,
         headers: &[(&str, &str)],
     ) -> (u16, Vec<u8>) {
-        let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let url =
+            if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
         let mut request = Request::builder()
             .method(method)
             .uri(url)

@@ -183,7 +183,10 @@ fn approve_all(operator: Arc<Operator>) {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             let asked = operator.asked.lock().unwrap().clone();
             for (statement, ask) in asked.iter().skip(seen) {
-                let session = format!("0190a000-0000-7000-8000-{:012}", operator.opened.lock().unwrap().len());
+                let session = format!(
+                    "0190a000-0000-7000-8000-{:012}",
+                    operator.opened.lock().unwrap().len()
+                );
                 operator.approve(&session, statement, &ask.digest);
             }
             seen = asked.len();
@@ -191,10 +194,18 @@ fn approve_all(operator: Arc<Operator>) {
     });
 }
 
+/// A program that ends, one way or the other.
+fn patient(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["90", program]);
+    command
+}
+
 /// Runs a driver's script; what it prints is one JSON object.
 async fn run(mut command: Command) -> Value {
     let output = tokio::task::spawn_blocking(move || {
-        command.env("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true").output().unwrap()
+        command.env("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true").stdin(Stdio::null());
+        command.output().unwrap()
     })
     .await
     .unwrap();
@@ -236,7 +247,11 @@ async fn python(environment: &str) {
     let mut command = Command::new(folder().join(environment).join("bin/python"));
     command.args(["-c", PYTHON, &scene.proxy.port().to_string()]);
     let seen = run(command).await;
-    assert_eq!(seen["customers"][0], serde_json::json!(["1", "a***@e***.com", "12000.00"]), "{seen}");
+    assert_eq!(
+        seen["customers"][0],
+        serde_json::json!(["1", "a***@e***.com", "12000.00"]),
+        "{seen}"
+    );
     assert_eq!(seen["customers"].as_array().unwrap().len(), 8);
     assert_eq!(seen["orders"][0], 100_000);
     assert_eq!(seen["orders"][1], 5_000_050_000_u64);
@@ -262,4 +277,100 @@ async fn connector_5_reads_masked_rows_waits_for_a_human_and_is_refused_cleanly(
 #[ignore = "needs the stand-in account and connector 4 in FROSTGATE_DRIVERS"]
 async fn connector_4_reads_masked_rows_waits_for_a_human_and_is_refused_cleanly() {
     python("py4").await;
+}
+
+const NODE: &str = r#"
+const snowflake = require(process.argv[2] + "/node_modules/snowflake-sdk");
+snowflake.configure({logLevel: "ERROR", disableOCSPChecks: true});
+const connection = snowflake.createConnection({account: "acme-dev", username: "agent", password: "placeholder",
+  accessUrl: "http://127.0.0.1:" + process.argv[3], database: "DEMO", schema: "PUBLIC"});
+const run = (sqlText, more = {}) => new Promise(done => connection.execute({sqlText, ...more, complete: (error, statement, rows) =>
+  done(error ? {error: error.code + " " + error.message} : {rows, statement})}));
+connection.connect(async error => {
+  if (error) { console.error(error.message); process.exit(1); }
+  const seen = {};
+  seen.customers = (await run("select id, email, credit_limit from customers where id = ?", {binds: [1]})).rows;
+  const orders = (await run("select id, card_number from orders")).rows;
+  seen.orders = [orders.length, orders.reduce((sum, row) => sum + row.ID, 0), new Set(orders.map(row => row.CARD_NUMBER.slice(0, -4))).size];
+  seen.drop = (await run("drop table customers")).error;
+  const deleted = await run("delete from customers where id = 8");
+  seen.deleted = deleted.error || deleted.statement.getNumUpdatedRows();
+  connection.destroy(() => { console.log(JSON.stringify(seen)); process.exit(0); });
+});
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-in account and the Node driver in FROSTGATE_DRIVERS"]
+async fn the_node_driver_reads_masked_rows_waits_for_a_human_and_is_refused_cleanly() {
+    let (scene, _warehouse) = scene().await;
+    approve_all(Arc::clone(&scene.operator));
+    let files = tempfile::tempdir().unwrap();
+    let script = files.path().join("driver.js");
+    std::fs::write(&script, NODE).unwrap();
+    let mut command = patient("node");
+    command.arg(script).arg(folder().join("node"));
+    command.arg(scene.proxy.port().to_string());
+    let seen = run(command).await;
+    assert_eq!(seen["customers"][0]["EMAIL"], "a***@e***.com", "{seen}");
+    assert_eq!(seen["customers"][0]["CREDIT_LIMIT"], 12_000);
+    assert_eq!(seen["orders"], serde_json::json!([100_000, 5_000_050_000_u64, 1]), "{seen}");
+    assert!(seen["drop"].as_str().unwrap().starts_with("003001 FG-2002"), "{seen}");
+    assert_eq!(seen["deleted"], 1, "{seen}");
+    scene.end().await;
+}
+
+const JAVA: &str = r#"
+import java.sql.*;
+import java.util.*;
+public class Driver {
+  public static void main(String[] arguments) throws Exception {
+    Properties options = new Properties();
+    options.put("user", "agent"); options.put("password", "placeholder"); options.put("account", "acme-dev");
+    options.put("db", "DEMO"); options.put("schema", "PUBLIC"); options.put("disablePlatformDetection", "true");
+    options.put("JDBC_QUERY_RESULT_FORMAT", arguments[1]);
+    String url = "jdbc:snowflake://http://127.0.0.1:" + arguments[0] + "/";
+    try (Connection connection = DriverManager.getConnection(url, options)) {
+      PreparedStatement prepared = connection.prepareStatement("select id, email, credit_limit from customers where id = ?");
+      prepared.setInt(1, 1);
+      ResultSet rows = prepared.executeQuery();
+      rows.next();
+      String customer = rows.getString(2) + " " + rows.getBigDecimal(3);
+      Statement statement = connection.createStatement();
+      rows = statement.executeQuery("select id, card_number from orders");
+      long count = 0, sum = 0;
+      Set<String> starts = new HashSet<>();
+      while (rows.next()) { count++; sum += rows.getLong(1); String card = rows.getString(2); starts.add(card.substring(0, card.length() - 4)); }
+      String dropped = "";
+      try { statement.execute("drop table customers"); } catch (SQLException error) { dropped = error.getErrorCode() + " " + error.getSQLState() + " " + error.getMessage(); }
+      int deleted = statement.executeUpdate("delete from customers where id = 8");
+      System.out.println("{\"customer\":\"" + customer + "\",\"orders\":[" + count + "," + sum + "," + starts.size() + "],\"deleted\":" + deleted
+        + ",\"drop\":\"" + dropped.replace("\\", "").replace("\"", "'").replace("\n", " ") + "\"}");
+    }
+  }
+}
+"#;
+
+async fn java(format: &str) {
+    let (scene, _warehouse) = scene().await;
+    approve_all(Arc::clone(&scene.operator));
+    let files = tempfile::tempdir().unwrap();
+    let source = files.path().join("Driver.java");
+    std::fs::write(&source, JAVA).unwrap();
+    let mut command = patient("java");
+    command.arg("--add-opens=java.base/java.nio=ALL-UNNAMED").arg("-cp");
+    command.arg(format!("{}/*", folder().join("jdbc/lib").display())).arg(source);
+    command.args([&scene.proxy.port().to_string(), format]);
+    let seen = run(command).await;
+    assert_eq!(seen["customer"], "a***@e***.com 12000.00", "{seen}");
+    assert_eq!(seen["orders"], serde_json::json!([100_000, 5_000_050_000_u64, 1]), "{seen}");
+    assert!(seen["drop"].as_str().unwrap().starts_with("3001 42501 FG-2002"), "{seen}");
+    assert_eq!(seen["deleted"], 1, "{seen}");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stand-in account and the JDBC driver in FROSTGATE_DRIVERS"]
+async fn jdbc_reads_masked_rows_in_both_formats_waits_for_a_human_and_is_refused_cleanly() {
+    java("ARROW").await;
+    java("JSON").await;
 }

@@ -1,6 +1,13 @@
 //! One statement from the driver's request to the recorded answer, with a scripted operator and a scripted account on
 //! loopback.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod account;
 mod driver;
 mod drivers;
@@ -55,11 +62,7 @@ fn policy() -> policy::Document {
 
 fn table(name: &str, columns: &[(&str, &str)]) -> CatalogObject {
     CatalogObject {
-        name: CatalogName {
-            database: "DEMO".into(),
-            schema: "PUBLIC".into(),
-            name: name.into(),
-        },
+        name: CatalogName { database: "DEMO".into(), schema: "PUBLIC".into(), name: name.into() },
         columns: columns
             .iter()
             .map(|(name, data_type)| CatalogColumn {
@@ -284,7 +287,7 @@ async fn a_grant_for_something_else_runs_nothing() {
         }),
     ];
     for (number, (what, forge)) in forgeries.into_iter().enumerate() {
-        let pending = driver.query("delete from customers").await;
+        let pending = driver.submit("delete from customers").await;
         let asked = scene.operator.questions(number + 1).await;
         let (statement, ask) = &asked[number];
         let grant = forge(&scene.operator, statement, &ask.digest);
@@ -302,7 +305,7 @@ async fn denied_expired_and_cancelled_holds_each_end_in_one_error_and_never_run(
     let driver = scene.driver().await;
     let session = "0190a000-0000-7000-8000-000000000001";
 
-    let pending = driver.query("delete from customers").await;
+    let pending = driver.submit("delete from customers").await;
     let (statement, _) = scene.operator.questions(1).await.remove(0);
     let by = control::Approver { name: "bob".into(), reason: "too broad".into(), at_ms: 1 };
     scene.operator.decide(session, &statement, control::Outcome::Denied { by });
@@ -310,7 +313,7 @@ async fn denied_expired_and_cancelled_holds_each_end_in_one_error_and_never_run(
     assert!(message(&answer).starts_with("FG-3002 bob denied it: too broad"), "{answer}");
     assert_eq!(answer["code"], "003001");
 
-    let pending = driver.query("delete from customers").await;
+    let pending = driver.submit("delete from customers").await;
     let (statement, _) = scene.operator.questions(2).await.remove(1);
     scene.operator.decide(session, &statement, control::Outcome::Expired);
     assert!(message(&driver.wait(pending).await).starts_with("FG-3003"));
@@ -334,9 +337,7 @@ async fn a_retry_attaches_and_another_statement_under_the_same_id_is_refused() {
     let driver = scene.driver().await;
     scene.account.answers(|asked| {
         let slow = asked.path == "/queries/v1/query-request";
-        slow.then(|| {
-            Told::json(&rows(&["ID"], &[&["1"]])).after(Duration::from_millis(600))
-        })
+        slow.then(|| Told::json(&rows(&["ID"], &[&["1"]])).after(Duration::from_millis(600)))
     });
     let id = Uuid::new_v4().to_string();
     let body = json!({"sqlText": "select id from customers", "sequenceId": 1});
@@ -365,7 +366,9 @@ async fn an_account_that_stumbles_is_asked_again_under_the_same_request_id() {
         match tries.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             0 => Some(Told::status(503)),
             1 => Some(Told::cut()),
-            2 => Some(Told::json(&json!({"data": null, "code": "390112", "message": "x", "success": false}))),
+            2 => Some(Told::json(
+                &json!({"data": null, "code": "390112", "message": "x", "success": false}),
+            )),
             _ => None,
         }
     });
@@ -376,7 +379,11 @@ async fn an_account_that_stumbles_is_asked_again_under_the_same_request_id() {
     let statements = scene.account.statements();
     assert_eq!(statements.len(), 4);
     assert!(statements.iter().all(|asked| asked.query.contains(&format!("requestId={id}"))));
-    assert!(statements[1].query.contains("retryCount=1&retryReason=503"), "{}", statements[1].query);
+    assert!(
+        statements[1].query.contains("retryCount=1&retryReason=503"),
+        "{}",
+        statements[1].query
+    );
     // After a renewal the statement is sent as if for the first time, with the new token.
     assert!(!statements[3].query.contains("retryCount"));
     assert_eq!(statements[3].token.as_deref(), Some("Snowflake Token=\"UPSTREAM-SESSION-2\""));
@@ -387,10 +394,8 @@ async fn an_account_that_stumbles_is_asked_again_under_the_same_request_id() {
 async fn a_statement_without_an_answer_ends_as_outcome_unknown() {
     let scene = Scene::set().await;
     let driver = scene.driver().await;
-    scene.account.answers(|asked| {
-        (asked.path == "/queries/v1/query-request").then(Told::cut)
-    });
-    let answer = driver.wait(driver.query("select id from customers").await).await;
+    scene.account.answers(|asked| (asked.path == "/queries/v1/query-request").then(Told::cut));
+    let answer = driver.query("select id from customers").await;
     assert!(message(&answer).starts_with("FG-4004"), "{answer}");
     scene.end().await;
 }
@@ -420,7 +425,7 @@ async fn answers_that_are_not_understood_release_nothing() {
         scene.account.answers(move |asked| {
             (asked.path == "/queries/v1/query-request").then(|| told.clone())
         });
-        let answer = driver.wait(driver.query("select id, email from customers").await).await;
+        let answer = driver.query("select id, email from customers").await;
         assert!(message(&answer).starts_with(code), "{body}: {answer}");
         assert!(!answer.to_string().contains("ada@example.com"), "{answer}");
     }
@@ -428,11 +433,13 @@ async fn answers_that_are_not_understood_release_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_of_the_account_comes_through_and_is_withheld_where_it_could_quote_masked_values() {
+async fn an_error_of_the_account_comes_through_and_is_withheld_where_it_could_quote_masked_values()
+{
     let scene = Scene::set().await;
     let driver = scene.driver().await;
     scene.account.answers(|asked| {
-        let told = Told::json(&failure("100038", "Numeric value 'ada@example.com' is not recognized"));
+        let told =
+            Told::json(&failure("100038", "Numeric value 'ada@example.com' is not recognized"));
         (asked.path == "/queries/v1/query-request").then_some(told)
     });
     let withheld = driver.query("select id, email from customers").await;
@@ -513,9 +520,10 @@ async fn an_asynchronous_statement_is_followed_by_its_first_id_everywhere() {
     let driver = scene.driver().await;
     scene.account.answers(|asked| match asked.path.as_str() {
         "/queries/v1/query-request" => Some(Told::json(&pending())),
-        path if path.ends_with("/result") => {
-            Some(Told::json(&rows(&["ID", "EMAIL"], &[&["1", "a@b.c"]])).after(Duration::from_millis(300)))
-        }
+        path if path.ends_with("/result") => Some(
+            Told::json(&rows(&["ID", "EMAIL"], &[&["1", "a@b.c"]]))
+                .after(Duration::from_millis(300)),
+        ),
         _ => None,
     });
     let body = json!({"sqlText": "select id, email from customers", "asyncExec": true});
@@ -557,12 +565,14 @@ async fn ids_of_other_sessions_lead_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn session_tokens_are_renewed_here_and_forged_ones_are_worth_nothing() {
-    let scene = Scene::with(|config| config.timings.session_token = Duration::from_millis(300)).await;
+    let scene =
+        Scene::with(|config| config.timings.session_token = Duration::from_millis(300)).await;
     let mut driver = scene.driver().await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     let expired = driver.query("select id from customers").await;
     assert_eq!(expired["code"], "390112", "{expired}");
-    let body = json!({"oldSessionToken": driver.token, "requestType": "RENEW"}).to_string().into_bytes();
+    let body =
+        json!({"oldSessionToken": driver.token, "requestType": "RENEW"}).to_string().into_bytes();
     let send = driver.send(http::Method::POST, "/session/token-request", &driver.master, body, &[]);
     let renewed: Value = serde_json::from_slice(&send.await.1).unwrap();
     driver.token = renewed["data"]["sessionToken"].as_str().unwrap().to_owned();
@@ -672,7 +682,8 @@ async fn logins_that_cannot_be_are_refused_in_the_login_s_own_form() {
 async fn a_failed_login_upstream_gives_the_session_back() {
     let scene = Scene::set().await;
     scene.account.answers(|asked| {
-        let refused = json!({"data": {}, "code": "390422", "message": "network policy", "success": false});
+        let refused =
+            json!({"data": {}, "code": "390422", "message": "network policy", "success": false});
         (asked.path == "/session/v1/login-request").then(|| Told::json(&refused))
     });
     let mut driver = Driver::at(scene.proxy);
@@ -693,9 +704,11 @@ async fn bad_requests_are_refused_clearly_and_the_next_good_one_works() {
         gzip.finish().unwrap()
     };
     let bomb = gzip(&vec![b' '; 200 << 20]);
-    let deep = format!("{{\"sqlText\":\"select 1\",\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
+    let deep =
+        format!("{{\"sqlText\":\"select 1\",\"x\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
     let query = "/queries/v1/query-request?requestId=";
-    let cases: Vec<(Vec<u8>, &[(&str, &str)], &str)> = vec![
+    type Case<'a> = (Vec<u8>, &'a [(&'a str, &'a str)], &'a str);
+    let cases: Vec<Case<'_>> = vec![
         (b"{".to_vec(), &[], "FG-6001"),
         (b"{\"sqlText\":null}".to_vec(), &[], "FG-6001"),
         (b"{\"sqlText\":\"a\",\"sqlText\":\"b\"}".to_vec(), &[], "FG-6001"),
@@ -705,8 +718,16 @@ async fn bad_requests_are_refused_clearly_and_the_next_good_one_works() {
         (b"not gzip".to_vec(), &[("content-encoding", "gzip")], "FG-6001"),
         (b"x".to_vec(), &[("content-encoding", "br")], "FG-6001"),
         (b"{\"sqlText\":\"select 1\",\"bindStage\":\"@x\"}".to_vec(), &[], "FG-6006"),
-        (b"{\"sqlText\":\"select 1\",\"parameters\":{\"MULTI_STATEMENT_COUNT\":2}}".to_vec(), &[], "FG-2011"),
-        (b"{\"sqlText\":\"select 1\",\"parameters\":{\"SEARCH_PATH\":\"x\"}}".to_vec(), &[], "FG-2008"),
+        (
+            b"{\"sqlText\":\"select 1\",\"parameters\":{\"MULTI_STATEMENT_COUNT\":2}}".to_vec(),
+            &[],
+            "FG-2011",
+        ),
+        (
+            b"{\"sqlText\":\"select 1\",\"parameters\":{\"SEARCH_PATH\":\"x\"}}".to_vec(),
+            &[],
+            "FG-2008",
+        ),
     ];
     for (number, (body, headers, code)) in cases.into_iter().enumerate() {
         let path = format!("{query}bad-{number}");
@@ -716,6 +737,11 @@ async fn bad_requests_are_refused_clearly_and_the_next_good_one_works() {
         assert_eq!(status, 200);
         assert!(message(&answer).starts_with(code), "{number}: {answer}");
     }
+    let evil = [("host", "evil.example")];
+    let (status, _) = driver
+        .send(http::Method::POST, "/session/heartbeat", &driver.token, Vec::new(), &evil)
+        .await;
+    assert_eq!(status, 421);
     for (method, path) in [
         ("POST", "/queries/v1/../../session"),
         ("POST", "/queries/v1/query-request/"),
@@ -731,7 +757,8 @@ async fn bad_requests_are_refused_clearly_and_the_next_good_one_works() {
     let compressed = gzip(br#"{"sqlText":"select id, email from customers"}"#);
     let path = format!("{query}good");
     let headers = [("content-encoding", "gzip")];
-    let (_, good) = driver.send(http::Method::POST, &path, &driver.token, compressed, &headers).await;
+    let (_, good) =
+        driver.send(http::Method::POST, &path, &driver.token, compressed, &headers).await;
     let good: Value = serde_json::from_slice(&good).unwrap();
     assert_eq!(good["success"], true, "{good}");
     scene.end().await;
@@ -764,8 +791,7 @@ async fn the_door_with_tls_serves_the_account_s_name_to_whoever_trusts_the_pod_s
     let scene = Scene::with(|config| {
         config.host = Some(HOST.into());
         config.doors[0].tls = true;
-        config.trust =
-            Some(proxy::config::Trust { places, ocsp: "127.0.0.1:0".parse().unwrap() });
+        config.trust = Some(proxy::config::Trust { places, ocsp: "127.0.0.1:0".parse().unwrap() });
     })
     .await;
     let pem = std::fs::read(public.join("ca.crt")).unwrap();
@@ -780,7 +806,9 @@ async fn the_door_with_tls_serves_the_account_s_name_to_whoever_trusts_the_pod_s
         let stream = connector.connect(name, stream).await;
         assert_eq!(stream.is_ok(), trusted);
         let Ok(mut stream) = stream else { continue };
-        let request = format!("POST /session/heartbeat HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let request = format!(
+            "POST /session/heartbeat HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -798,7 +826,10 @@ async fn what_happened_is_on_record_and_shipped_when_everything_ends() {
     let (status, metrics) = Driver::at(scene.admin).fetch("/metrics").await;
     let metrics = String::from_utf8(metrics).unwrap();
     assert_eq!(status, 200);
-    assert!(metrics.contains("frostgate_proxy_statements_total{kind=\"Select\",decision=\"Allow\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("frostgate_proxy_statements_total{kind=\"Select\",decision=\"Allow\"} 1"),
+        "{metrics}"
+    );
     assert!(metrics.contains("frostgate_proxy_sessions_active 1"));
     assert_eq!(Driver::at(scene.admin).fetch("/readyz").await.0, 200);
     let operator = Arc::clone(&scene.operator);

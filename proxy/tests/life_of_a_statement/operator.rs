@@ -45,8 +45,11 @@ pub(crate) struct Operator {
     /// When set, no call but the stream is answered.
     pub(crate) silent: std::sync::atomic::AtomicBool,
     /// Makes the session's user at the account, where that is wanted.
-    pub(crate) on_open: Option<Box<dyn Fn(&OpenSession) + Send + Sync>>,
+    pub(crate) on_open: Option<OnOpen>,
 }
+
+/// What happens when a session opens.
+pub(crate) type OnOpen = Box<dyn Fn(&OpenSession) + Send + Sync>;
 
 pub(crate) struct Given {
     pub(crate) credential: Credential,
@@ -61,7 +64,7 @@ impl Operator {
         documents: Vec<policy::Document>,
         catalog: Vec<CatalogObject>,
         given: Given,
-        on_open: Option<Box<dyn Fn(&OpenSession) + Send + Sync>>,
+        on_open: Option<OnOpen>,
     ) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let key = SigningKey::from_seed(&[7; 32]).unwrap();
@@ -144,11 +147,7 @@ impl Operator {
             session: session.into(),
             statement: statement.into(),
             digest: digest.into(),
-            approvers: vec![Approver {
-                name: "alice".into(),
-                reason: "checked".into(),
-                at_ms: 1,
-            }],
+            approvers: vec![Approver { name: "alice".into(), reason: "checked".into(), at_ms: 1 }],
             uses: 1,
             expires_at_ms: jiff::Timestamp::now().as_millisecond() + 60_000,
         }
@@ -219,11 +218,8 @@ impl Operator {
                     asked.push(((*statement).to_owned(), ask));
                 }
                 let expires_at_ms = jiff::Timestamp::now().as_millisecond() + 60_000;
-                let state = ApprovalState {
-                    request: "team/apr-1".into(),
-                    expires_at_ms,
-                    verdict: None,
-                };
+                let state =
+                    ApprovalState { request: "team/apr-1".into(), expires_at_ms, verdict: None };
                 serde_json::to_value(state).unwrap()
             }
             ("DELETE", ["v1", "sessions", _, "approvals", statement]) => {
@@ -307,24 +303,28 @@ impl Operator {
         let mut snapshots = self.snapshot.subscribe();
         snapshots.mark_changed();
         let pushes = self.pushes.subscribe();
-        let lines = futures::stream::unfold((snapshots, pushes), async |(mut snapshots, mut pushes)| {
-            let update = tokio::select! {
-                changed = snapshots.changed() => {
-                    changed.ok()?;
-                    Update::Snapshot(Box::new(snapshots.borrow_and_update().clone()))
-                }
-                push = pushes.recv() => push.ok()?,
-            };
-            let mut line = serde_json::to_vec(&update).unwrap();
-            line.push(b'\n');
-            Some((Bytes::from(line), (snapshots, pushes)))
-        });
+        let lines =
+            futures::stream::unfold((snapshots, pushes), async |(mut snapshots, mut pushes)| {
+                let update = tokio::select! {
+                    changed = snapshots.changed() => {
+                        changed.ok()?;
+                        Update::Snapshot(Box::new(snapshots.borrow_and_update().clone()))
+                    }
+                    push = pushes.recv() => push.ok()?,
+                };
+                let mut line = serde_json::to_vec(&update).unwrap();
+                line.push(b'\n');
+                Some((Bytes::from(line), (snapshots, pushes)))
+            });
         let frames = lines.map(|line| Ok(Frame::data(line)));
         Response::new(StreamBody::new(frames).boxed_unsync())
     }
 }
 
-fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+fn json(
+    status: StatusCode,
+    body: &impl serde::Serialize,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let body = Full::new(Bytes::from(serde_json::to_vec(body).unwrap()));
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = status;
