@@ -12,8 +12,11 @@ mod folder;
 mod key;
 mod replay;
 mod requests;
+mod scene;
 mod sessions;
+mod test;
 mod verify;
+mod why;
 
 use std::{
     io::{self, Write as _},
@@ -50,6 +53,10 @@ enum Command {
     Export(export::Args),
     /// List recorded sessions
     Sessions(sessions::Args),
+    /// Say what becomes of a statement, and why
+    Why(why::Args),
+    /// Try policies on statements, without a cluster and without Snowflake
+    Test(test::Args),
     /// Enforce policies on this machine, without a cluster
     Local(local::Config),
 }
@@ -90,6 +97,8 @@ pub fn run(args: Args) -> ExitCode {
         Command::Replay(args) => replay::run(&args, &mut out),
         Command::Export(args) => export::run(&args, &mut out),
         Command::Sessions(args) => sessions::run(&args, &mut out),
+        Command::Why(args) => why::run(&args, &mut out),
+        Command::Test(args) => test::run(&args, &mut out),
         Command::Local(config) => {
             drop(out);
             return serve(config);

@@ -42,7 +42,8 @@ fn say(sql: &str) -> String {
         schema: Some("PUBLIC".into()),
         ..Session::default()
     };
-    let policy = Policy::compile(&[serde_yaml::from_str(POLICY).unwrap()], &Ceiling::default());
+    let document = serde_yaml::from_str(POLICY).expect("the policy is valid");
+    let policy = Policy::compile(&[document], &Ceiling::default());
     let analysis = analyze(sql, &session, &catalog);
     let decision = policy.decide(&Request {
         principal: &Principal::default(),
@@ -142,9 +143,9 @@ fn roles_come_from_the_mapping_within_the_ceiling() {
     let beyond = document("c/c", "[{role: ACCOUNTADMIN}]");
     let said = [
         role(&[], &ann),
-        role(&[analysts.clone()], &ann),
-        role(&[analysts.clone()], &claimed),
-        role(&[analysts.clone()], &Principal::default()),
+        role(std::slice::from_ref(&analysts), &ann),
+        role(std::slice::from_ref(&analysts), &claimed),
+        role(std::slice::from_ref(&analysts), &Principal::default()),
         role(&[analysts, always], &ann),
         role(&[beyond], &ann),
     ];

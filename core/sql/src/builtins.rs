@@ -580,7 +580,7 @@ pub(crate) fn find(name: &str) -> Option<Builtin> {
 /// Whether the argument at this position is a word like `DAY` rather than a column.
 pub(crate) fn takes_word(name: &str, position: usize) -> bool {
     (position == 0 && LEADING_WORD.contains(&name))
-        || (position == 1 && matches!(name, "DATE_TRUNC" | "LAST_DAY" | "TRUNC" | "TIME_SLICE"))
+        || (position == 1 && matches!(name, "DATE_TRUNC" | "LAST_DAY" | "TRUNC"))
         || (position == 0 && name == "DATE_TRUNC")
 }
 

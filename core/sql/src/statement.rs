@@ -174,7 +174,7 @@ fn insert(
     let mut scope = Scope::new(&ctes, None);
     scope.add(Relation {
         qualifier: vec![String::new()],
-        fields: fields.clone().into(),
+        fields: fields.into(),
         open: resolver.is_missing(),
     });
     for ast::MultiTableInsertWhenClause { condition, into_clauses } in multi_table_when_clauses {

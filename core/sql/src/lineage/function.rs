@@ -1,7 +1,7 @@
 //! Calls: built-ins that are known to be pure, those that declassify, and all others.
 
 use super::provenance::Provenance;
-use super::scope::Scope;
+use super::scope::{Found, Scope};
 use super::{Resolver, Steering, parts, unsupported};
 use crate::builtins;
 use crate::dialect::ast;
@@ -112,10 +112,12 @@ impl Resolver<'_> {
             };
             match value {
                 ast::FunctionArgExpr::Expr(ast::Expr::Lambda(lambda)) => lambdas.push(lambda),
+                // A word like `d` is a part of a date, unless there is a column of that name: then it may be either.
                 ast::FunctionArgExpr::Expr(ast::Expr::Identifier(word))
                     if builtins::takes_word(name, position)
                         && word.quote_style.is_none()
-                        && builtins::is_date_part(&word.value.to_ascii_uppercase()) => {}
+                        && builtins::is_date_part(&word.value.to_ascii_uppercase())
+                        && matches!(scope.column(&word.value.to_ascii_uppercase()), Found::Nothing) => {}
                 ast::FunctionArgExpr::Expr(expression) => {
                     let provenance = self.expression(expression, scope)?;
                     found.bare &= provenance.is_bare();
