@@ -26,7 +26,8 @@ pub(crate) fn run() -> Result<()> {
 
 fn chart() -> Result<String> {
     let chart = workspace::root().join("charts/frostgate");
-    let images = ["operator", "proxy"].map(|name| format!("image.{name}=frostgate-{name}{NO_DIGEST}"));
+    let images =
+        ["operator", "proxy"].map(|name| format!("image.{name}=frostgate-{name}{NO_DIGEST}"));
     let helm = cluster::helm()?.display().to_string();
     process::run(
         command(&helm, ["lint", "--strict", "--quiet"])
@@ -34,10 +35,13 @@ fn chart() -> Result<String> {
             .args(images.iter().flat_map(|image| ["--set", image.as_str()])),
     )?;
     process::read(
-        command(&helm, ["template", "frostgate", "--namespace", "frostgate-system", "--include-crds"])
-            .args(["--kube-version", OLDEST])
-            .arg(&chart)
-            .args(images.iter().flat_map(|image| ["--set", image.as_str()])),
+        command(
+            &helm,
+            ["template", "frostgate", "--namespace", "frostgate-system", "--include-crds"],
+        )
+        .args(["--kube-version", OLDEST])
+        .arg(&chart)
+        .args(images.iter().flat_map(|image| ["--set", image.as_str()])),
     )
 }
 
@@ -61,7 +65,8 @@ fn objects(text: &str) -> Result<BTreeMap<String, Value>> {
         let metadata = &object["metadata"];
         let name = format!("{kind} {}/{}", word(&metadata["namespace"]), word(&metadata["name"]));
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_mapping_mut)
-            && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_mapping_mut)
+            && let Some(annotations) =
+                metadata.get_mut("annotations").and_then(Value::as_mapping_mut)
         {
             annotations.retain(|key, _| !key.as_str().unwrap_or_default().starts_with("helm.sh/"));
             if annotations.is_empty() {

@@ -36,7 +36,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = workspace::cache()?.join("tools");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)))?;
-    let mut cargo = command("cargo", ["test", "--package", "frostgate-e2e", "--features", "cluster", "--test", "pods", "--"]);
+    let mut cargo = command(
+        "cargo",
+        ["test", "--package", "frostgate-e2e", "--features", "cluster", "--test", "pods", "--"],
+    );
     if let Some(filter) = &arguments.filter {
         cargo.arg(filter);
     }

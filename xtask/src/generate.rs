@@ -71,7 +71,8 @@ fn stale() -> Result<Vec<(PathBuf, String)>> {
             let text = fs::read_to_string(workspace::root().join(&source))?;
             let text = text.replace("frostgate-system", "{{ .Release.Namespace }}");
             let text = format!("# Generated from {source}: cargo xtask generate\n{text}");
-            let path = workspace::root().join(format!("charts/frostgate/templates/{folder}_{name}"));
+            let path =
+                workspace::root().join(format!("charts/frostgate/templates/{folder}_{name}"));
             if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
                 stale.push((path, text));
             }

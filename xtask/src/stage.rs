@@ -59,6 +59,9 @@ pub(crate) fn set(names: &[Name]) -> Result<Stage> {
         }
         None => String::new(),
     };
+    let secret = account.secret("agents")?;
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: agents, labels: {pod-security.kubernetes.io/enforce: restricted}}\n";
+    apply(&[namespace, &secret].join("\n---\n"))?;
     product(&images)?;
     for (namespace, name) in [("snowflake", "warehouse"), ("idp", "idp")] {
         if images.contains_key(name) {
@@ -66,17 +69,22 @@ pub(crate) fn set(names: &[Name]) -> Result<Stage> {
         }
     }
     say("telling Frostgate about the account");
-    let secret = account.secret("agents")?;
     let connection = account.connection(443, layout::SERVICES, &identity)?.replace(
         "  allowedRoles:",
         "  allowedWorkloads: {namespaces: {from: All}}\n  allowedRoles:",
     );
     let policy = fs::read_to_string(workspace::root().join("e2e/demo/policy.yaml"))?;
-    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: agents, labels: {pod-security.kubernetes.io/enforce: restricted}}\n";
-    apply(&[namespace, &secret, &connection, &policy].join("\n---\n"))?;
+    apply(&[connection, policy].join("\n---\n"))?;
     wait("the connection", Duration::from_secs(90), || {
-        let words = ["get", "snowflakeconnection", "-n", "agents", "demo", "-o",
-            "jsonpath={.status.conditions[?(@.type==\"Ready\")]}"];
+        let words = [
+            "get",
+            "snowflakeconnection",
+            "-n",
+            "agents",
+            "demo",
+            "-o",
+            "jsonpath={.status.conditions[?(@.type==\"Ready\")]}",
+        ];
         let ready = cluster::kubectl(&words)?;
         Ok((!ready.contains("\"status\":\"True\"")).then_some(ready))
     })?;
@@ -87,7 +95,8 @@ pub(crate) fn set(names: &[Name]) -> Result<Stage> {
         frostgate,
         file: layout::state().join("stage.json"),
     };
-    let description = json!({"images": stage.images, "account": stage.account, "frostgate": stage.frostgate});
+    let description =
+        json!({"images": stage.images, "account": stage.account, "frostgate": stage.frostgate});
     fs::write(&stage.file, serde_json::to_vec_pretty(&description)?)?;
     Ok(stage)
 }
@@ -98,8 +107,20 @@ fn product(images: &BTreeMap<String, String>) -> Result<()> {
     process::read(
         command(&cluster::helm()?.display().to_string(), ["upgrade", "--install", "frostgate"])
             .arg(workspace::root().join("charts/frostgate"))
-            .args(["--namespace", "frostgate-system", "--create-namespace", "--wait", "--timeout", "180s"])
-            .args(["--set", &format!("image.operator={}", reference(images, "frostgate-operator")?)])
+            .args(["--set", "connectionSecrets[0].namespace=agents"])
+            .args(["--set", "connectionSecrets[0].name=demo-provisioner"])
+            .args([
+                "--namespace",
+                "frostgate-system",
+                "--create-namespace",
+                "--wait",
+                "--timeout",
+                "180s",
+            ])
+            .args([
+                "--set",
+                &format!("image.operator={}", reference(images, "frostgate-operator")?),
+            ])
             .args(["--set", &format!("image.proxy={}", reference(images, "frostgate-proxy")?)])
             .env("KUBECONFIG", layout::kubeconfig()),
     )?;
@@ -124,9 +145,24 @@ fn account_objects(account: &Account, image: &str) -> Result<String> {
         "provisioner.pub": fs::read_to_string(&account.provisioner_public)?,
     });
     let args = [
-        "--host", HOST, "--chunk-host", CHUNK_HOST, "--port", "8443", "--public-chunk-port", "443",
-        "--admin-listen", "0.0.0.0", "--admin-port", "9443", "--tls-cert", "/files/tls.crt",
-        "--tls-key", "/files/tls.key", "--broker-public-key", "/files/provisioner.pub",
+        "--host",
+        HOST,
+        "--chunk-host",
+        CHUNK_HOST,
+        "--port",
+        "8443",
+        "--public-chunk-port",
+        "443",
+        "--admin-listen",
+        "0.0.0.0",
+        "--admin-port",
+        "9443",
+        "--tls-cert",
+        "/files/tls.crt",
+        "--tls-key",
+        "/files/tls.key",
+        "--broker-public-key",
+        "/files/provisioner.pub",
     ];
     let ports = [("https", 443, 8443), ("admin", 9443, 9443)];
     Ok(service("snowflake", "warehouse", ACCOUNT_IP, image, &files, &ports, &json!({"args": args})))
@@ -149,7 +185,15 @@ fn idp_objects(image: &str) -> Result<(String, String)> {
         {"name": "TLS_KEY", "value": "/files/tls.key"},
         {"name": "NODE_EXTRA_CA_CERTS", "value": "/files/ca.crt"},
     ]);
-    let objects = service("idp", "idp", IDP_IP, image, &files, &[("https", 443, 8443)], &json!({"env": variables}));
+    let objects = service(
+        "idp",
+        "idp",
+        IDP_IP,
+        image,
+        &files,
+        &[("https", 443, 8443)],
+        &json!({"env": variables}),
+    );
     Ok((objects, ca))
 }
 
@@ -190,14 +234,14 @@ fn service(
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files", "namespace": namespace}, "stringData": files}),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": {
-            "selector": {"matchLabels": labels},
-            "strategy": {"type": "Recreate"},
-            "template": {
-                // New keys need a new process.
-                "metadata": {"labels": labels, "annotations": {"frostgate.dev/files": fingerprint(files)}},
-                "spec": {"terminationGracePeriodSeconds": 2, "containers": [body],
-                    "volumes": [{"name": "files", "secret": {"secretName": "files"}}]},
-            }}}),
+        "selector": {"matchLabels": labels},
+        "strategy": {"type": "Recreate"},
+        "template": {
+            // New keys need a new process.
+            "metadata": {"labels": labels, "annotations": {"frostgate.dev/files": fingerprint(files)}},
+            "spec": {"terminationGracePeriodSeconds": 2, "containers": [body],
+                "volumes": [{"name": "files", "secret": {"secretName": "files"}}]},
+        }}}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
             "spec": {"clusterIP": address, "selector": labels, "ports": ports}}),
     ];
@@ -206,12 +250,23 @@ fn service(
 
 fn fingerprint(files: &Value) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(files.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(files.to_string())
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn rollout(namespace: &str, name: &str) -> Result<()> {
-    cluster::kubectl(&["rollout", "status", "-n", namespace, &format!("deployment/{name}"), "--timeout=120s"])
-        .map(|_| ())
+    cluster::kubectl(&[
+        "rollout",
+        "status",
+        "-n",
+        namespace,
+        &format!("deployment/{name}"),
+        "--timeout=120s",
+    ])
+    .map(|_| ())
 }
 
 fn apply(yaml: &str) -> Result<()> {

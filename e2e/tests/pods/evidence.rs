@@ -25,11 +25,11 @@ fn key() -> String {
 fn fetched(folder: &Path, marker: &str) -> String {
     let path = folder.display().to_string();
     eventually("the recording", Duration::from_secs(60), || {
-        let answer = frostgate(&["fetch", "--output", &path]);
+        let answer = frostgate(&["fetch", &path]);
         if !answer.ok {
             return Err(format!("{}{}", answer.out, answer.err));
         }
-        let listed = frostgate(&["sessions", &path, "-o", "json"]).out;
+        let listed = frostgate(&["sessions", &path]).out;
         let csv = frostgate(&["export", &path, "--format", "csv"]).out;
         if csv.contains(marker) { Ok(path.clone()) } else { Err(listed) }
     })

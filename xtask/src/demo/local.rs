@@ -44,11 +44,11 @@ impl Stage {
     fn set(keep: bool) -> Result<Self> {
         say("building frostgate");
         process::run(
-            command("cargo", ["build", "--quiet", "--release", "--package", "frostgate-cli"])
+            command("cargo", ["build", "--quiet", "--package", "frostgate-cli"])
                 .current_dir(workspace::root()),
         )?;
         let target = workspace::target();
-        let frostgate = target.join("release/kubectl-frostgate");
+        let frostgate = target.join("debug/kubectl-frostgate");
         let source = workspace::root().join("e2e/warehouse");
         let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
         let account_python = python::environment("warehouse", &lists)?;
@@ -209,7 +209,7 @@ fn tell(stage: &Stage) -> Result<()> {
     let waiting = stage.agent(json!({"sql": "DELETE FROM customers"})).spawn()?;
     let config = stage.config().display().to_string();
     let name = pending(stage, &config)?;
-    stage.frostgate(&["approve", &name, "--local", &config, "--yes", "-m", "demonstration"])?;
+    stage.frostgate(&["approve", &name, "--config", &config, "--yes", "-m", "demonstration"])?;
     let reply = answer(&finish(waiting)?)?;
     expect(
         reply["ok"] == true,
@@ -257,13 +257,16 @@ fn tell(stage: &Stage) -> Result<()> {
 fn pending(stage: &Stage, config: &str) -> Result<String> {
     let mut name = None;
     wait("the request", Duration::from_secs(30), || {
-        let words = ["requests", "--local", config, "-o", "json"];
+        let words = ["requests", "--config", config, "--json"];
         let listed = process::read(&mut command(&stage.frostgate.display().to_string(), words))?;
-        let listed: Value = serde_json::from_str(&listed)?;
-        name = listed.pointer("/0/metadata/name").and_then(Value::as_str).map(str::to_owned);
-        Ok(name.is_none().then(|| listed.to_string()))
+        let first = listed.lines().next().map(serde_json::from_str::<Value>).transpose()?;
+        name = first
+            .as_ref()
+            .and_then(|request| request["metadata"]["name"].as_str())
+            .map(str::to_owned);
+        Ok(name.is_none().then_some(listed))
     })?;
-    stage.frostgate(&["requests", "--local", config])?;
+    stage.frostgate(&["requests", "--config", config])?;
     name.context("no request waits")
 }
 
