@@ -76,7 +76,8 @@ pub(crate) struct Scene {
 
 impl Cases {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_yaml::from_str(&text)
             .with_context(|| format!("{} is not a file of cases", path.display()))
     }
@@ -166,7 +167,8 @@ pub(crate) fn documents(paths: &[impl AsRef<Path>]) -> anyhow::Result<Vec<Docume
     let mut documents = Vec::new();
     for path in paths {
         let path = path.as_ref();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         for part in serde_yaml::Deserializer::from_str(&text) {
             let value = serde_yaml::Value::deserialize(part)
                 .with_context(|| format!("{} is not YAML", path.display()))?;
@@ -211,5 +213,6 @@ fn selecting(policy: &AccessPolicy) -> Document {
 }
 
 fn full(name: &str) -> anyhow::Result<Name> {
-    Name::parse(name).with_context(|| format!("{name:?} is no full name; write DATABASE.SCHEMA.NAME"))
+    Name::parse(name)
+        .with_context(|| format!("{name:?} is no full name; write DATABASE.SCHEMA.NAME"))
 }

@@ -52,7 +52,9 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
     writeln!(out, "{count} cases, {wrong} wrong")?;
     out.flush()?;
     if invalid + wrong > 0 {
-        anyhow::bail!("{wrong} cases are decided otherwise than expected, {invalid} errors in policies");
+        anyhow::bail!(
+            "{wrong} cases are decided otherwise than expected, {invalid} errors in policies"
+        );
     }
     Ok(Exit::Well)
 }

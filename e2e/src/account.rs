@@ -6,7 +6,10 @@ use crate::stage;
 
 /// Statements that reached the account with this text in them.
 pub fn statements(part: &str) -> Vec<Value> {
-    list("/history").into_iter().filter(|entry| entry["sql_text"].as_str().is_some_and(|sql| sql.contains(part))).collect()
+    list("/history")
+        .into_iter()
+        .filter(|entry| entry["sql_text"].as_str().is_some_and(|sql| sql.contains(part)))
+        .collect()
 }
 
 /// The account's users.
@@ -33,6 +36,11 @@ pub fn seed(sql: &str) {
 }
 
 fn list(path: &str) -> Vec<Value> {
-    let text = ureq::get(format!("{}{path}", stage().account)).call().unwrap().body_mut().read_to_string().unwrap();
+    let text = ureq::get(format!("{}{path}", stage().account))
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string()
+        .unwrap();
     serde_json::from_str(&text).unwrap()
 }

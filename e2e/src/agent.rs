@@ -37,7 +37,8 @@ impl Driver {
             Self::Python4 => &["/opt/connector4/bin/python", "/agent/agent.py"],
             Self::Python5 => &["/opt/connector5/bin/python", "/agent/agent.py"],
             Self::Node => &["node", "/agent/agent.js"],
-            Self::Jdbc => &["java", "--add-opens=java.base/java.nio=ALL-UNNAMED", "-cp", "/agent:/agent/lib/*", "Agent"],
+            // The JVM's own rule for Arrow since JDK 17, with or without Frostgate.
+            Self::Jdbc => &["java", "--add-opens=java.base/java.nio=ALL-UNNAMED", "Agent"],
         }
     }
 }
@@ -60,12 +61,20 @@ impl Agent {
     pub fn of_deployment(namespace: &str, name: &str) -> Self {
         let pod = eventually("the agent's pod", Duration::from_secs(120), || {
             let words = [
-                "get", "pods", "-n", namespace, "-l", &format!("app={name}"), "-o",
+                "get",
+                "pods",
+                "-n",
+                namespace,
+                "-l",
+                &format!("app={name}"),
+                "-o",
                 "jsonpath={range .items[?(@.status.containerStatuses[0].ready==true)]}{.metadata.name}{\"\\n\"}{end}",
             ];
             let answer = kubectl(&words);
             let ready = answer.out.lines().next().map(str::to_owned);
-            ready.ok_or_else(|| kubectl(&["describe", "deployment,replicaset,pods", "-n", namespace]).out)
+            ready.ok_or_else(|| {
+                kubectl(&["describe", "deployment,replicaset,pods", "-n", namespace]).out
+            })
         });
         Self { namespace: namespace.to_owned(), pod }
     }

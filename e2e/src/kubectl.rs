@@ -39,7 +39,13 @@ pub fn kubectl(words: &[&str]) -> Answer {
 /// # Panics
 /// When it cannot be started.
 pub fn kubectl_as(human: &str, words: &[&str]) -> Answer {
-    Command::new("kubectl").args(["--context", human]).args(words).stdin(Stdio::null()).output().unwrap().into()
+    Command::new("kubectl")
+        .args(["--context", human])
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .into()
 }
 
 /// Applies YAML as the administrator.

@@ -22,7 +22,10 @@ impl World {
         let world = Self::bare(name);
         let policy = include_str!("../demo/policy.yaml")
             .replace("namespace: agents", &format!("namespace: {}", world.namespace))
-            .replace("connectionRef: {name: demo}", "connectionRef: {name: demo, namespace: agents}");
+            .replace(
+                "connectionRef: {name: demo}",
+                "connectionRef: {name: demo, namespace: agents}",
+            );
         let answer = apply(&policy);
         assert!(answer.ok, "{}", answer.err);
         world
@@ -35,7 +38,14 @@ impl World {
     #[must_use]
     pub fn bare(name: &str) -> Self {
         let namespace = format!("e2e-{name}");
-        kubectl(&["delete", "namespace", &namespace, "--ignore-not-found", "--wait=true", "--timeout=120s"]);
+        kubectl(&[
+            "delete",
+            "namespace",
+            &namespace,
+            "--ignore-not-found",
+            "--wait=true",
+            "--timeout=120s",
+        ]);
         let labels = json!({"pod-security.kubernetes.io/enforce": "restricted", "frostgate.dev/enrolled": "true"});
         let answer = apply(
             &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}).to_string(),

@@ -258,7 +258,8 @@ mod tests {
         metrics.mints.get_or_create(&MintLabel { mode: "KeyPair", result: "made" }).inc();
         metrics.drops.get_or_create(&ReasonLabel { reason: "Orphaned" }).inc();
         let page = metrics.page();
-        let names: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let names: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         insta::assert_snapshot!(names.join("\n"));
         assert!(page.ends_with("# EOF\n"));
     }

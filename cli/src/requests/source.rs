@@ -138,9 +138,7 @@ impl Source {
                 let word = json!({"decision": choice, "reason": reason});
                 match socket.post(&format!("/requests/{name}/decision"), &word).await {
                     Ok(Answer::Well(request)) => Ok(request),
-                    Ok(Answer::Refused(message)) => {
-                        Err(Refused::Other(anyhow::anyhow!(message)))
-                    }
+                    Ok(Answer::Refused(message)) => Err(Refused::Other(anyhow::anyhow!(message))),
                     Err(error) => Err(Refused::Other(error)),
                 }
             }

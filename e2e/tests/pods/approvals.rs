@@ -9,8 +9,8 @@ use e2e::world::World;
 use e2e::{account, eventually};
 use serde_json::{Value, json};
 
-/// A world in which bob and carol may decide, dave may only look, and a table that nobody else counts on.
-fn world(name: &str) -> (World, Agent) {
+/// A world in which these humans may decide, others may only look, and a table that nobody else counts on.
+fn world(name: &str, approvers: &[&str]) -> (World, Agent) {
     let world = World::new(name);
     let table = format!("SCRATCH_{}", name.replace('-', "_").to_uppercase());
     account::seed(&format!(
@@ -32,8 +32,7 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {{name: approvers, namespace: {ns}}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: approver}}
-subjects:
-- {{kind: Group, apiGroup: rbac.authorization.k8s.io, name: data-stewards}}
+subjects:SUBJECTS
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -47,42 +46,79 @@ kind: RoleBinding
 metadata: {{name: lookers, namespace: {ns}}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: looker}}
 subjects:
+- {{kind: Group, apiGroup: rbac.authorization.k8s.io, name: data-stewards}}
 - {{kind: Group, apiGroup: rbac.authorization.k8s.io, name: developers}}
 - {{kind: ServiceAccount, name: default, namespace: {ns}}}
 "#,
         ns = world.namespace
     );
+    let rbac = rbac.replace("subjects:SUBJECTS", &format!("subjects:{}", subjects(approvers)));
     assert!(apply(&rbac).ok);
     let agent = world.agent(Driver::Python5);
     (world, agent)
 }
 
+fn subjects(humans: &[&str]) -> String {
+    let subject = |human| {
+        format!(
+            "\n- {{kind: User, apiGroup: rbac.authorization.k8s.io, name: {human}@example.com}}"
+        )
+    };
+    humans.iter().map(subject).collect()
+}
+
 /// Starts a DELETE without WHERE; returns it with the request that holds it.
 fn held(world: &World, agent: &Agent, driver: Driver, mut task: Value) -> (Child, String) {
-    let table = format!("SCRATCH_{}", world.namespace.trim_start_matches("e2e-").replace('-', "_").to_uppercase());
+    let table = format!(
+        "SCRATCH_{}",
+        world.namespace.trim_start_matches("e2e-").replace('-', "_").to_uppercase()
+    );
     task["sql"] = json!(format!("DELETE FROM {table}"));
     let child = agent.start(driver, &task);
     let name = eventually("the request", Duration::from_secs(60), || {
-        let pending = get(&["approvalrequests", "-n", &world.namespace, "--field-selector", "status.phase=Pending"]);
-        pending.pointer("/items/0/metadata/name").and_then(Value::as_str).map(str::to_owned).ok_or(pending.to_string())
+        let pending = get(&[
+            "approvalrequests",
+            "-n",
+            &world.namespace,
+            "--field-selector",
+            "status.phase=Pending",
+        ]);
+        pending
+            .pointer("/items/0/metadata/name")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or(pending.to_string())
     });
     (child, name)
 }
 
 fn deletes(world: &World) -> usize {
-    let table = format!("SCRATCH_{}", world.namespace.trim_start_matches("e2e-").replace('-', "_").to_uppercase());
+    let table = format!(
+        "SCRATCH_{}",
+        world.namespace.trim_start_matches("e2e-").replace('-', "_").to_uppercase()
+    );
     account::statements(&format!("DELETE FROM {table}")).len()
 }
 
 fn decide(human: &str, world: &World, name: &str, decision: &str, reason: &str) -> Answer {
     let patch = json!({"status": {"decision": decision, "reason": reason}}).to_string();
-    let words = ["patch", "approvalrequest", name, "-n", &world.namespace, "--subresource=status", "--type=merge", "-p", &patch];
+    let words = [
+        "patch",
+        "approvalrequest",
+        name,
+        "-n",
+        &world.namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
     kubectl_as(human, &words)
 }
 
 #[test]
 fn a_delete_without_where_waits_and_runs_exactly_once_when_approved() {
-    let (world, agent) = world("approved");
+    let (world, agent) = world("approved", &["bob", "carol"]);
     let (child, name) = held(&world, &agent, Driver::Python5, json!({}));
     assert_eq!(deletes(&world), 0, "nothing ran yet");
     let listed = kubectl_as("bob", &["get", "approvalrequests", "-n", &world.namespace]).out;
@@ -105,7 +141,7 @@ fn a_delete_without_where_waits_and_runs_exactly_once_when_approved() {
 
 #[test]
 fn denied_and_cancelled_statements_end_in_one_error_and_never_run() {
-    let (world, agent) = world("denied");
+    let (world, agent) = world("denied", &["bob", "carol"]);
     let (child, name) = held(&world, &agent, Driver::Python5, json!({}));
     assert!(decide("carol", &world, &name, "Denied", "not on a Friday").ok);
     let reply = answer(child);
@@ -118,7 +154,9 @@ fn denied_and_cancelled_statements_end_in_one_error_and_never_run() {
     assert_eq!(reply["ok"], false, "{reply}");
     eventually("the withdrawal", Duration::from_secs(20), || {
         let request = get(&["approvalrequest", "-n", &world.namespace, &name]);
-        (request["status"]["phase"] == "Withdrawn").then_some(()).ok_or(request["status"].to_string())
+        (request["status"]["phase"] == "Withdrawn")
+            .then_some(())
+            .ok_or(request["status"].to_string())
     });
     assert!(!decide("bob", &world, &name, "Approved", "too late").ok);
     assert_eq!(deletes(&world), 0);
@@ -126,9 +164,11 @@ fn denied_and_cancelled_statements_end_in_one_error_and_never_run() {
 
 #[test]
 fn a_request_that_nobody_decides_expires_and_never_runs() {
-    let (world, agent) = world("expired");
+    let (world, agent) = world("expired", &["bob", "carol"]);
     let short = r#"[{"op":"replace","path":"/spec/approvals/0/pendingTTL","value":"10s"}]"#;
-    assert!(world.kubectl(&["patch", "accesspolicy", "support-agents", "--type=json", "-p", short]).ok);
+    assert!(
+        world.kubectl(&["patch", "accesspolicy", "support-agents", "--type=json", "-p", short]).ok
+    );
     std::thread::sleep(Duration::from_secs(5));
     let (child, _) = held(&world, &agent, Driver::Python5, json!({}));
     let reply = answer(child);
@@ -138,11 +178,24 @@ fn a_request_that_nobody_decides_expires_and_never_runs() {
 
 #[test]
 fn a_wait_goes_on_under_the_same_request_when_the_operator_restarts() {
-    let (world, agent) = world("restart");
+    let (world, agent) = world("restart", &["bob", "carol"]);
     let (child, name) = held(&world, &agent, Driver::Python5, json!({}));
-    let restarted = e2e::kubectl::kubectl(&["rollout", "restart", "-n", "frostgate-system", "deployment/frostgate-operator"]);
+    let restarted = e2e::kubectl::kubectl(&[
+        "rollout",
+        "restart",
+        "-n",
+        "frostgate-system",
+        "deployment/frostgate-operator",
+    ]);
     assert!(restarted.ok, "{}", restarted.err);
-    let words = ["rollout", "status", "-n", "frostgate-system", "deployment/frostgate-operator", "--timeout=120s"];
+    let words = [
+        "rollout",
+        "status",
+        "-n",
+        "frostgate-system",
+        "deployment/frostgate-operator",
+        "--timeout=120s",
+    ];
     let status = e2e::kubectl::kubectl(&words);
     assert!(status.ok, "{}{}", status.out, status.err);
     eventually("a decision", Duration::from_secs(30), || {
@@ -158,11 +211,13 @@ fn a_wait_goes_on_under_the_same_request_when_the_operator_restarts() {
 
 #[test]
 fn only_those_who_may_decide_do_and_nothing_else_opens_the_gate() {
-    let (world, agent) = world("forged");
+    let (world, agent) = world("forged", &["bob"]);
     let (child, name) = held(&world, &agent, Driver::Python5, json!({}));
     // Not allowed to approve under this policy.
-    let refused = decide("dave", &world, &name, "Approved", "I may not");
-    assert!(!refused.ok && refused.err.contains("approve"), "{}", refused.err);
+    for (human, why) in [("carol", "approve"), ("dave", "data-stewards")] {
+        let refused = decide(human, &world, &name, "Approved", "I may not");
+        assert!(!refused.ok && refused.err.contains(why), "{human}: {}", refused.err);
+    }
     // A decision that was not stamped.
     let forged = json!({"status": {"decisions": [{
         "approver": "bob@example.com", "groups": ["data-stewards"], "verdict": "Approved", "reason": "",
@@ -170,7 +225,16 @@ fn only_those_who_may_decide_do_and_nothing_else_opens_the_gate() {
     }]}})
     .to_string();
     let patch = |human: &str, body: &str, status: bool| {
-        let mut words = vec!["patch", "approvalrequest", &name, "-n", &world.namespace, "--type=merge", "-p", body];
+        let mut words = vec![
+            "patch",
+            "approvalrequest",
+            &name,
+            "-n",
+            &world.namespace,
+            "--type=merge",
+            "-p",
+            body,
+        ];
         if status {
             words.push("--subresource=status");
         }
@@ -184,7 +248,17 @@ fn only_those_who_may_decide_do_and_nothing_else_opens_the_gate() {
     let account = format!("system:serviceaccount:{}:default", world.namespace);
     let body = json!({"status": {"decision": "Approved"}}).to_string();
     let words = [
-        "--as", &account, "patch", "approvalrequest", &name, "-n", &world.namespace, "--subresource=status", "--type=merge", "-p", &body,
+        "--as",
+        &account,
+        "patch",
+        "approvalrequest",
+        &name,
+        "-n",
+        &world.namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &body,
     ];
     assert!(!kubectl_as("admin", &words).ok);
     std::thread::sleep(Duration::from_secs(3));

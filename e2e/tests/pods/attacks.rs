@@ -20,13 +20,25 @@ fn nothing_in_the_agents_container_logs_in_to_the_account() {
     let ran = agent.shell(&format!("/opt/connector5/bin/python -c \"{script}\""));
     assert!(ran.ok, "{}{}", ran.out, ran.err);
     let env = agent.shell("env; cat /frostgate/trust/*.pem /frostgate/trust/*.crt; ls -R /frostgate /var/run/secrets 2>&1");
-    for forbidden in ["PRIVATE KEY", "/frostgate/private", "/frostgate/spool", "secrets/frostgate"] {
+    for forbidden in ["PRIVATE KEY", "/frostgate/private", "/frostgate/spool", "secrets/frostgate"]
+    {
         assert!(!env.out.contains(forbidden), "{forbidden}: {}", env.out);
     }
     // The opaque token of a login, used at the account itself.
-    let direct = kubectl(&["get", "service", "-n", "snowflake", "warehouse", "-o", "jsonpath={.spec.clusterIP}"]).out;
-    let reply = agent.shell(&format!("/opt/connector5/bin/python - <<'END'\n{REPLAY}\nreplay('{direct}')\nEND"));
-    let replies: Vec<Value> = reply.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let direct = kubectl(&[
+        "get",
+        "service",
+        "-n",
+        "snowflake",
+        "warehouse",
+        "-o",
+        "jsonpath={.spec.clusterIP}",
+    ])
+    .out;
+    let reply = agent
+        .shell(&format!("/opt/connector5/bin/python - <<'END'\n{REPLAY}\nreplay('{direct}')\nEND"));
+    let replies: Vec<Value> =
+        reply.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(replies.len(), 2, "{}{}", reply.out, reply.err);
     assert_eq!(replies[0]["success"], true, "at the sidecar the token works: {}", replies[0]);
     assert_eq!(replies[1]["success"], false, "at the account it does not: {}", replies[1]);
@@ -71,7 +83,8 @@ fn the_sidecars_token_and_volumes_are_out_of_reach() {
     let mount = |name: &str, path: &str| {
         let mut template = world.template(Driver::Python5, Some("agents/demo"));
         template["metadata"]["labels"]["app"] = json!(format!("mount-{path}"));
-        template["spec"]["containers"][0]["volumeMounts"] = json!([{"name": name, "mountPath": format!("/{path}")}]);
+        template["spec"]["containers"][0]["volumeMounts"] =
+            json!([{"name": name, "mountPath": format!("/{path}")}]);
         template
     };
     let pod = |mut template: Value, name: &str| {
@@ -111,11 +124,25 @@ fn the_sidecars_token_and_volumes_are_out_of_reach() {
 fn nobody_gets_a_shell_in_the_sidecar() {
     let world = World::new("exec");
     let agent = world.agent(Driver::Python5);
-    let answer = world.kubectl(&["exec", &agent.pod, "-c", "frostgate-proxy", "--", "/frostgate-proxy"]);
+    let answer =
+        world.kubectl(&["exec", &agent.pod, "-c", "frostgate-proxy", "--", "/frostgate-proxy"]);
     assert!(!answer.ok && answer.err.contains("frostgate-proxy"), "{}", answer.err);
-    let answer = world.kubectl(&["debug", &agent.pod, "--image", image("busybox"), "--target", "frostgate-proxy", "--profile=general", "--", "true"]);
+    let answer = world.kubectl(&[
+        "debug",
+        &agent.pod,
+        "--image",
+        image("busybox"),
+        "--target",
+        "frostgate-proxy",
+        "--profile=general",
+        "--",
+        "true",
+    ]);
     assert!(!answer.ok, "{}", answer.out);
-    let patch = format!(r#"{{"spec":{{"initContainers":[{{"name":"frostgate-proxy","image":"{}"}}]}}}}"#, image("busybox"));
+    let patch = format!(
+        r#"{{"spec":{{"initContainers":[{{"name":"frostgate-proxy","image":"{}"}}]}}}}"#,
+        image("busybox")
+    );
     assert!(!world.kubectl(&["patch", "pod", &agent.pod, "-p", &patch]).ok);
 }
 
@@ -128,7 +155,18 @@ fn the_ephemeral_user_lives_as_long_as_its_session() {
                   c = s.connect(account='demo', user='agent', password='placeholder')\n\
                   c.cursor().execute('SELECT 1'); print('up', flush=True); time.sleep(300)\n";
     let mut child = std::process::Command::new("kubectl")
-        .args(["exec", "-n", &agent.namespace, &agent.pod, "-c", "agent", "--", "/opt/connector5/bin/python", "-c", script])
+        .args([
+            "exec",
+            "-n",
+            &agent.namespace,
+            &agent.pod,
+            "-c",
+            "agent",
+            "--",
+            "/opt/connector5/bin/python",
+            "-c",
+            script,
+        ])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -136,7 +174,10 @@ fn the_ephemeral_user_lives_as_long_as_its_session() {
         ephemeral().into_iter().find(|name| !before.contains(name)).ok_or("none".to_owned())
     });
     let login = eventually("its login", Duration::from_secs(30), || {
-        account::logins().into_iter().find(|login| login.to_string().contains(&name)).ok_or("none".to_owned())
+        account::logins()
+            .into_iter()
+            .find(|login| login.to_string().contains(&name))
+            .ok_or("none".to_owned())
     });
     assert!(login.to_string().contains("JWT"), "a key pair, verified by the account: {login}");
     // The pod vanishes without a word.
@@ -151,7 +192,8 @@ fn the_ephemeral_user_lives_as_long_as_its_session() {
     let agent = e2e::agent::Agent::of_deployment(&world.namespace, "agent");
     assert_eq!(agent.sql("SELECT 1")["ok"], true);
     eventually("the end of the closed session's user", Duration::from_secs(60), || {
-        let there: Vec<String> = ephemeral().into_iter().filter(|name| !before.contains(name)).collect();
+        let there: Vec<String> =
+            ephemeral().into_iter().filter(|name| !before.contains(name)).collect();
         there.is_empty().then_some(()).ok_or(format!("{there:?}"))
     });
     let pods = get(&["pods", "-n", &world.namespace]);
@@ -160,5 +202,10 @@ fn the_ephemeral_user_lives_as_long_as_its_session() {
 
 fn ephemeral() -> Vec<String> {
     let users = account::users();
-    users.iter().filter_map(|user| user["name"].as_str()).filter(|name| name.starts_with("FG_")).map(str::to_owned).collect()
+    users
+        .iter()
+        .filter_map(|user| user["name"].as_str())
+        .filter(|name| name.starts_with("FG_"))
+        .map(str::to_owned)
+        .collect()
 }

@@ -101,7 +101,9 @@ impl World {
         tokio::spawn(parts.clone().run());
         let served = serve(router(parts.clone())).await;
         let timeout = Duration::from_secs(20);
-        let client = crate::outbound::client(Some(&served.ca), timeout, &crate::outbound::Names::new()).unwrap();
+        let client =
+            crate::outbound::client(Some(&served.ca), timeout, &crate::outbound::Names::new())
+                .unwrap();
         Run { parts, ledger, served, client }
     }
 }
@@ -160,8 +162,12 @@ impl Run {
     /// The lines of a stream as they come.
     async fn stream(&self, token: &str) -> mpsc::Receiver<Update> {
         let url = format!("https://127.0.0.1:{}/v1/stream", self.served.port);
-        let client =
-            crate::outbound::client(Some(&self.served.ca), Duration::from_secs(60), &crate::outbound::Names::new()).unwrap();
+        let client = crate::outbound::client(
+            Some(&self.served.ca),
+            Duration::from_secs(60),
+            &crate::outbound::Names::new(),
+        )
+        .unwrap();
         let request = client.get(url).bearer_auth(token);
         let request = request.header(control::VERSION_HEADER, control::VERSION);
         let response = request.send().await.unwrap();

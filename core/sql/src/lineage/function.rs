@@ -117,7 +117,10 @@ impl Resolver<'_> {
                     if builtins::takes_word(name, position)
                         && word.quote_style.is_none()
                         && builtins::is_date_part(&word.value.to_ascii_uppercase())
-                        && matches!(scope.column(&word.value.to_ascii_uppercase()), Found::Nothing) => {}
+                        && matches!(
+                            scope.column(&word.value.to_ascii_uppercase()),
+                            Found::Nothing
+                        ) => {}
                 ast::FunctionArgExpr::Expr(expression) => {
                     let provenance = self.expression(expression, scope)?;
                     found.bare &= provenance.is_bare();
