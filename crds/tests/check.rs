@@ -1,9 +1,11 @@
 //! What can never work is refused with every error and the path of its field.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use crds::{AccessPolicy, SnowflakeConnection, check};
 use serde_json::{Value, json};
 
-fn connection(spec: Value) -> SnowflakeConnection {
+fn connection(spec: &Value) -> SnowflakeConnection {
     serde_json::from_value(json!({
         "apiVersion": "frostgate.dev/v1alpha1", "kind": "SnowflakeConnection",
         "metadata": {"namespace": "data", "name": "prod"}, "spec": spec,
@@ -11,7 +13,7 @@ fn connection(spec: Value) -> SnowflakeConnection {
     .unwrap()
 }
 
-fn policy(spec: Value) -> AccessPolicy {
+fn policy(spec: &Value) -> AccessPolicy {
     serde_json::from_value(json!({
         "apiVersion": "frostgate.dev/v1alpha1", "kind": "AccessPolicy",
         "metadata": {"namespace": "agents", "name": "support"}, "spec": spec,
@@ -25,7 +27,7 @@ fn lines(problems: &[check::Problem]) -> String {
 
 #[test]
 fn a_good_connection_and_a_good_policy_have_no_problem() {
-    let good = connection(json!({
+    let good = connection(&json!({
         "account": "myorg-analytics", "allowedRoles": ["ANALYST"],
         "credentials": {"ephemeralUser": {"provisioner": {
             "user": "PROVISIONER", "role": "FROSTGATE_USERADMIN", "privateKeyRef": {"name": "key"},
@@ -33,7 +35,7 @@ fn a_good_connection_and_a_good_policy_have_no_problem() {
         "baseline": {"denyStatements": ["Grant"]},
     }));
     assert_eq!(check::connection(&good), []);
-    let policy = policy(json!({
+    let policy = policy(&json!({
         "connectionRef": {"name": "prod"}, "subjects": [{}],
         "roleMapping": [{"role": "ANALYST"}],
         "statements": {"allow": ["Select"]},
@@ -47,7 +49,7 @@ fn a_good_connection_and_a_good_policy_have_no_problem() {
 
 #[test]
 fn every_error_of_a_connection_is_listed() {
-    let bad = connection(json!({
+    let bad = connection(&json!({
         "account": "a", "allowedRoles": ["ACCOUNTADMIN", "MAKER"], "policyLease": "1s",
         "endpoint": {"privateNetworks": ["10.0.0.0/8", "10.0.0.0/40", "x"], "caBundle": "no"},
         "credentials": {"mode": "EphemeralUser", "ephemeralUser": {
@@ -65,7 +67,7 @@ fn every_error_of_a_connection_is_listed() {
 
 #[test]
 fn every_error_of_a_policy_is_listed() {
-    let bad = policy(json!({
+    let bad = policy(&json!({
         "connectionRef": {"name": "prod"},
         "subjects": [{"podSelector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}],
         "roleMapping": [{"role": "OWNER"}],
@@ -80,7 +82,7 @@ fn every_error_of_a_policy_is_listed() {
     let mut problems = check::policy(&bad);
     problems.extend(check::policy_with_connection(
         &bad,
-        &connection(json!({
+        &connection(&json!({
             "account": "a", "allowedRoles": ["ANALYST"],
             "credentials": {"mode": "KeyPair", "keyPair": {"user": "U", "privateKeyRef": {"name": "key"}}},
         })),

@@ -9,6 +9,8 @@
 //!
 //! `cargo xtask e2e` sets the stage and names it in the environment variable [`STAGE`].
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a stage that does not work fails the test")]
+
 pub mod account;
 pub mod agent;
 pub mod kubectl;
@@ -42,8 +44,10 @@ pub struct Stage {
 pub fn stage() -> &'static Stage {
     static STAGE_READ: OnceLock<Stage> = OnceLock::new();
     STAGE_READ.get_or_init(|| {
-        let path = std::env::var_os(STAGE).unwrap_or_else(|| panic!("{STAGE} is not set: run `cargo xtask e2e`"));
-        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.to_string_lossy()));
+        let path = std::env::var_os(STAGE)
+            .unwrap_or_else(|| panic!("{STAGE} is not set: run `cargo xtask e2e`"));
+        let text = std::fs::read(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.to_string_lossy()));
         let value: Value = serde_json::from_slice(&text).unwrap();
         let text = |key: &str| value[key].as_str().unwrap().to_owned();
         Stage {

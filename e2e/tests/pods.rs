@@ -1,5 +1,7 @@
 //! One test per promise, in real pods.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "pods/approvals.rs"]
 mod approvals;
 #[path = "pods/attacks.rs"]

@@ -330,11 +330,13 @@ impl Directory {
 
     /// Learns of everything at once.
     pub fn replace(&self, connections: Vec<SnowflakeConnection>, policies: Vec<AccessPolicy>) {
+        let connections: BTreeMap<_, _> =
+            connections.into_iter().map(|one| (Name::of(&one), Arc::new(one))).collect();
+        let policies: BTreeMap<_, _> =
+            policies.into_iter().map(|one| (Name::of(&one), Arc::new(one))).collect();
         self.change(|snapshot| {
-            snapshot.connections =
-                connections.iter().map(|one| (Name::of(one), Arc::new(one.clone()))).collect();
-            snapshot.policies =
-                policies.iter().map(|one| (Name::of(one), Arc::new(one.clone()))).collect();
+            snapshot.connections.clone_from(&connections);
+            snapshot.policies.clone_from(&policies);
             snapshot.unreadable.clear();
         });
     }
@@ -380,34 +382,34 @@ mod tests {
     use serde_json::json;
 
     fn connection(namespace: &str, name: &str, from: serde_json::Value) -> SnowflakeConnection {
-        serde_json::from_value(json!({
+        let mut object = json!({
             "apiVersion": "frostgate.dev/v1alpha1", "kind": "SnowflakeConnection",
             "metadata": {"namespace": namespace, "name": name, "generation": 2},
             "spec": {
                 "account": "myorg-analytics", "allowedRoles": ["ANALYST"],
                 "credentials": {"mode": "KeyPair", "keyPair": {"user": "SVC", "privateKeyRef": {"name": "key"}}},
-                "allowedWorkloads": {"namespaces": from},
                 "baseline": {"denyStatements": ["Grant"]},
             },
             "status": {"conditions": [{
                 "type": "Ready", "status": "True", "reason": "AllChecksPassed", "message": "",
                 "observedGeneration": 2, "lastTransitionTime": "2026-01-01T00:00:00Z",
             }]},
-        }))
-        .unwrap()
+        });
+        object["spec"]["allowedWorkloads"]["namespaces"] = from;
+        serde_json::from_value(object).unwrap()
     }
 
     fn policy(namespace: &str, name: &str, subjects: serde_json::Value) -> AccessPolicy {
-        serde_json::from_value(json!({
+        let mut object = json!({
             "apiVersion": "frostgate.dev/v1alpha1", "kind": "AccessPolicy",
             "metadata": {"namespace": namespace, "name": name, "generation": 1},
             "spec": {
                 "connectionRef": {"name": "prod", "namespace": "data"},
-                "subjects": subjects,
                 "statements": {"allow": ["Select"]},
             },
-        }))
-        .unwrap()
+        });
+        object["spec"]["subjects"] = subjects;
+        serde_json::from_value(object).unwrap()
     }
 
     fn asks(connection: &str) -> Map {

@@ -84,7 +84,10 @@ impl Claim {
         let deadline = self.settings.duration / 3;
         let written = match tokio::time::timeout(deadline, self.write(api)).await {
             Ok(written) => written?,
-            Err(_) => return Ok(tracing::warn!("the API server did not answer in time")),
+            Err(_) => {
+                tracing::warn!("the API server did not answer in time");
+                return Ok(());
+            }
         };
         if let Some(lease) = written {
             self.seen = Some((lease.resource_version(), asked));

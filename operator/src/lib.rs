@@ -129,13 +129,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let cluster_uid = cluster_uid.uid().unwrap_or_default();
     let ledger = open_ledger(&client, &config, &cluster_uid).await?;
     let reader = reader_key(&client, &config).await?;
-    let parts = Parts::new(
-        cluster.clone(),
-        ledger.clone(),
-        metrics.clone(),
-        &cluster_uid,
-        stop.clone(),
-    );
+    let parts =
+        Parts::new(cluster.clone(), ledger.clone(), metrics.clone(), &cluster_uid, stop.clone());
 
     let webhooks = Arc::new(Webhooks {
         directory: directory.clone(),
@@ -175,22 +170,52 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     running.spawn(named("watches", {
         let cluster = cluster.clone();
         let stop = stop.clone();
-        async move { stop.run_until_cancelled(cluster.watch()).await.unwrap_or_default() }
+        async move {
+            // Every controller's future in one: too large for the stack of whoever awaits it.
+            let watch = Box::pin(cluster.watch());
+            stop.run_until_cancelled(watch).await.unwrap_or_default();
+        }
     }));
-    running.spawn(named("control server", https::serve(control_listener, tls.clone(), control, stop.clone(), DRAIN)));
+    running.spawn(named(
+        "control server",
+        https::serve(control_listener, tls.clone(), control, stop.clone(), DRAIN),
+    ));
     running.spawn(named(
         "webhooks",
-        https::serve(webhook_listener, tls.clone(), webhooks::router(webhooks), stop.clone(), DRAIN),
+        https::serve(
+            webhook_listener,
+            tls.clone(),
+            webhooks::router(webhooks),
+            stop.clone(),
+            DRAIN,
+        ),
     ));
-    running.spawn(named("recordings", https::serve(recordings_listener, tls, recordings, stop.clone(), DRAIN)));
-    running.spawn(named("admin", admin::serve(admin_listener, readiness.clone(), metrics.clone(), stop.clone())));
+    running.spawn(named(
+        "recordings",
+        https::serve(recordings_listener, tls, recordings, stop.clone(), DRAIN),
+    ));
+    running.spawn(named(
+        "admin",
+        admin::serve(admin_listener, readiness.clone(), metrics.clone(), stop.clone()),
+    ));
     running.spawn(named("sessions", parts.run()));
     running.spawn(named("controllers", while_leading(leading.clone(), stop.clone(), context)));
     running.spawn(named(
         "announcements",
-        announce_for_ever(client.clone(), config.clone(), certificates, readiness, leading, metrics, stop.clone()),
+        announce_for_ever(
+            client.clone(),
+            config.clone(),
+            certificates,
+            readiness,
+            leading,
+            metrics,
+            stop.clone(),
+        ),
     ));
-    running.spawn(named("checkpoints", publish_checkpoints(client, config.namespace, ledger, stop.clone())));
+    running.spawn(named(
+        "checkpoints",
+        publish_checkpoints(client, config.namespace, ledger, stop.clone()),
+    ));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "operator runs");
 
     let ended = tokio::select! {
@@ -259,8 +284,7 @@ async fn reader_key(client: &Client, config: &Config) -> Result<ReaderKey, Error
         Ok(zeroize::Zeroizing::new(text.as_bytes().to_vec()))
     };
     let text = secrets::kept(client, &config.namespace, secrets::READER, "key", make).await?;
-    ReaderKey::parse(&String::from_utf8_lossy(&text))
-        .map_err(Error::ReaderKey)
+    ReaderKey::parse(&String::from_utf8_lossy(&text)).map_err(Error::ReaderKey)
 }
 
 /// Starts the controllers when this replica begins to lead, and stops them when it no longer does.

@@ -84,7 +84,7 @@ async fn keep(session: &Arc<Session>, parts: &Arc<Parts>) {
             return;
         }
         Err(error) => {
-            tracing::warn!(session = session.id, %error, "the session could not be renewed")
+            tracing::warn!(session = session.id, %error, "the session could not be renewed");
         }
     }
     let left = session.renew_by() - jiff::Timestamp::now().as_millisecond();

@@ -1,5 +1,7 @@
 //! What a refused agent reads, word by word; and what admission says of a policy that can never work.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 use policy::{Ceiling, Document, Human, Policy, Principal, Request, check};
 use sql::{Catalog, CatalogColumn, Definition, Name, Object, Session, analyze};
 

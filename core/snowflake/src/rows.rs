@@ -185,7 +185,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn layout(columns: Vec<Column>, mask: Option<Arc<dyn Mask>>) -> Layout {
-        let masks = columns.iter().map(|_| mask.clone()).collect();
+        let masks = vec![mask; columns.len()];
         Layout { columns, masks }
     }
 

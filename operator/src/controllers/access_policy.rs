@@ -35,8 +35,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         };
         store.state().iter().filter_map(speaks_of).collect::<Vec<_>>()
     });
-    drive(controller, "AccessPolicy", context, stop, |object, context| reconcile(object, context))
-        .await;
+    drive(controller, "AccessPolicy", context, stop, reconcile).await;
 }
 
 async fn reconcile(

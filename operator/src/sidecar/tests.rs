@@ -15,11 +15,12 @@ fn sidecar() -> Sidecar {
 }
 
 fn pod(spec: Value) -> Value {
-    json!({
+    let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"generateName": "agent-", "annotations": {"frostgate.dev/connection": "prod"}},
-        "spec": spec,
-    })
+    });
+    pod["spec"] = spec;
+    pod
 }
 
 fn injected(pod: &Value) -> Value {

@@ -61,7 +61,7 @@ impl Courier {
 
 impl Shipper for Courier {
     async fn ticket(&self, session: &str, ask: &SegmentAsk) -> Result<Ticket, ShipError> {
-        self.operator.ticket(session, ask).await.map_err(ship_error)
+        self.operator.ticket(session, ask).await.map_err(|error| ship_error(&error))
     }
 
     async fn put(&self, ticket: &Ticket, file: Bytes) -> Result<(), ShipError> {
@@ -93,10 +93,10 @@ impl Shipper for Courier {
     }
 
     async fn sealed(&self, session: &str, notice: &SealNotice) -> Result<(), ShipError> {
-        self.operator.seal(session, notice).await.map_err(ship_error)
+        self.operator.seal(session, notice).await.map_err(|error| ship_error(&error))
     }
 }
 
-fn ship_error(error: CallError) -> ShipError {
+fn ship_error(error: &CallError) -> ShipError {
     ShipError(error.to_string())
 }

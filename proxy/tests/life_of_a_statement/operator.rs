@@ -200,7 +200,7 @@ impl Operator {
                 if let Some(on_open) = &self.on_open {
                     tokio::task::block_in_place(|| on_open(&open));
                 }
-                serde_json::to_value(self.open(open)).unwrap()
+                serde_json::to_value(self.open(&open)).unwrap()
             }
             ("POST", ["v1", "sessions", _]) => {
                 let expires_at_ms = jiff::Timestamp::now().as_millisecond() + 3_600_000;
@@ -246,7 +246,7 @@ impl Operator {
         json(StatusCode::OK, &answer)
     }
 
-    fn open(&self, open: OpenSession) -> OpenedSession {
+    fn open(&self, open: &OpenSession) -> OpenedSession {
         let mut opened = self.opened.lock().unwrap();
         opened.push(open.clone());
         let session = format!("0190a000-0000-7000-8000-{:012}", opened.len());

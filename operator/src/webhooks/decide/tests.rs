@@ -24,7 +24,7 @@ fn rights() -> Holds {
 }
 
 fn request(status: Value) -> Value {
-    json!({
+    let mut request = json!({
         "apiVersion": "frostgate.dev/v1alpha1", "kind": "ApprovalRequest",
         "metadata": {"name": "apr-1", "namespace": "agents", "generation": 1},
         "spec": {
@@ -41,22 +41,24 @@ fn request(status: Value) -> Value {
             "statement": {"sql": "DELETE FROM T", "digest": "0".repeat(64)},
             "effects": {}, "context": {"role": "R"}, "expiresAt": "2026-01-01T00:10:00Z",
         },
-        "status": status,
-    })
+    });
+    request["status"] = status;
+    request
 }
 
 fn review(user: &str, groups: &[&str], old: Value, status: Value) -> Review {
     let mut object = old.clone();
     object["status"] = status;
-    let review = json!({
+    let mut review = json!({
         "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
         "request": {
             "uid": "1", "operation": "UPDATE", "namespace": "agents", "name": "apr-1", "subResource": "status",
             "kind": {"group": "frostgate.dev", "version": "v1alpha1", "kind": "ApprovalRequest"},
             "resource": {"group": "frostgate.dev", "version": "v1alpha1", "resource": "approvalrequests"},
-            "userInfo": {"username": user, "groups": groups}, "object": object, "oldObject": old, "dryRun": false,
+            "userInfo": {"username": user, "groups": groups}, "object": object, "dryRun": false,
         },
     });
+    review["request"]["oldObject"] = old;
     serde_json::from_value::<AdmissionReview<DynamicObject>>(review).unwrap().try_into().unwrap()
 }
 
