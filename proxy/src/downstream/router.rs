@@ -271,10 +271,9 @@ fn cancel(statement: Option<Arc<Statement>>) -> Result<Bytes, Refusal> {
 
 async fn chunk(name: &str, parts: &Parts) -> Response<Full<Bytes>> {
     match parts.chunks.fetch(name, parts).await {
-        Served::Rows { bytes, arrow } => {
-            let kind = if arrow { "application/octet-stream" } else { "application/json" };
-            respond(StatusCode::OK, kind, bytes)
-        }
+        // Never JSON by name: a part has no outer brackets, and the Node driver would parse it by its type, fail, and
+        // ask again for minutes. Stores give parts as bytes too.
+        Served::Rows(bytes) => respond(StatusCode::OK, "application/octet-stream", bytes),
         Served::Unknown => {
             let refusal = Refusal::denied("FG-6005", "the link is not one of an open session");
             respond(StatusCode::NOT_FOUND, "application/json", refusal.render_bare().into())

@@ -62,7 +62,7 @@ struct Chunk {
 /// A chunk for the driver, or why there is none.
 pub(crate) enum Served {
     /// Its bytes.
-    Rows { bytes: Bytes, arrow: bool },
+    Rows(Bytes),
     /// Nobody knows the name, or its session is over.
     Unknown,
     /// The store or the record said no.
@@ -125,7 +125,7 @@ impl Chunks {
         // Each chunk in work costs its memory twice.
         let Ok(_permit) = self.at_once.acquire().await else { return Served::Unknown };
         match chunk.read(&session, parts).await {
-            Ok(bytes) => Served::Rows { bytes, arrow: chunk.source.arrow },
+            Ok(bytes) => Served::Rows(bytes),
             Err(refusal) => {
                 tracing::warn!(statement = %chunk.source.statement, refusal = refusal.message, "a chunk failed");
                 Served::Failed(refusal)

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -105,6 +106,12 @@ impl Driver {
         self.send(Method::GET, path, &self.token, Vec::new(), &[]).await
     }
 
+    /// Of which type the answer to a plain GET is: the Node driver parses by it.
+    pub(crate) async fn type_of(&self, path: &str) -> String {
+        let answer = self.exchange(Method::GET, path, &self.token, Vec::new(), &[]).await;
+        answer.headers()["content-type"].to_str().unwrap().to_owned()
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -113,6 +120,19 @@ impl Driver {
         body: Vec<u8>,
         headers: &[(&str, &str)],
     ) -> (u16, Vec<u8>) {
+        let response = self.exchange(method, path, token, body, headers).await;
+        let status = response.status().as_u16();
+        (status, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Vec<u8>,
+        headers: &[(&str, &str)],
+    ) -> Response<Incoming> {
         let url =
             if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
         let mut request = Request::builder()
@@ -125,8 +145,6 @@ impl Driver {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body))).unwrap();
-        let response = self.client.request(request).await.unwrap();
-        let status = response.status().as_u16();
-        (status, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+        self.client.request(request).await.unwrap()
     }
 }

@@ -481,6 +481,8 @@ async fn a_large_result_comes_back_through_the_proxy_masked_and_the_same_each_ti
         let (status, first) = driver.fetch(url).await;
         assert_eq!((status, first.as_slice()), (200, &br#"["2","****"],["3",null]"#[..]));
         assert_eq!(driver.fetch(url).await.1, first);
+        // Rows without outer brackets are no JSON: a driver that parses by the type would fail and ask again for minutes.
+        assert_eq!(driver.type_of(url).await, "application/octet-stream");
     }
     let (status, _) = driver.fetch(&format!("/frostgate/chunks/{}", "0".repeat(64))).await;
     assert_eq!(status, 404);
