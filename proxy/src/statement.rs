@@ -58,12 +58,16 @@ pub(crate) struct Ask {
 /// is recorded and answered like any other.
 async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
     let judged = judge::judge(ask, session, parts).await;
+    parts.metrics.understood(&judged.analysis);
 
     // On record before anything leaves the pod: a crash from here on shows as an attempt without an outcome, never as
     // a gap.
     let mut attempt = match session.recording.attempt(record::attempted(ask, &judged)).await {
         Ok(attempt) => attempt,
-        Err(error) => return Outcome::refused(ask, &Refusal::unrecorded(&error)),
+        Err(error) => {
+            parts.metrics.decided(judged.analysis.word, false);
+            return Outcome::refused(ask, &Refusal::unrecorded(&error));
+        }
     };
     let ended = carry_out(ask, judged, &mut attempt, session, parts).await;
     record::complete(ask, attempt, ended).await
@@ -77,13 +81,15 @@ async fn carry_out(
     session: &Arc<Session>,
     parts: &Arc<Parts>,
 ) -> Result<rows::Relayed, End> {
-    let judged = match judged.verdict {
-        Verdict::Refused(refusal) => return Err(End::Refused(refusal)),
-        Verdict::Own(statement) => return rows::relay_again(ask, &statement, attempt).await,
-        Verdict::Decided(_) => judged,
-    };
+    let word = judged.analysis.word;
     // A hold can last for hours: what was decided before it is decided again after it.
-    let judged = approval::wait(ask, judged, attempt, session, parts).await?;
+    let judged = approval::wait(ask, judged, attempt, session, parts).await;
+    // Counted once, when it is settled whether it runs.
+    parts.metrics.decided(word, judged.is_ok());
+    let judged = judged?;
+    if let Verdict::Own(statement) = &judged.verdict {
+        return rows::relay_again(ask, statement, attempt).await;
+    }
     let lease = session.upstream.lease().await.map_err(End::upstream)?;
     let dispatch = Dispatch {
         request_id: &ask.request_id,

@@ -22,7 +22,7 @@ pub fn start(filter: &str) {
 /// What the proxy counts. No label ever carries SQL or a user's text.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// Statements by kind and decision.
+    /// Statements by kind and final decision.
     pub(crate) statements: Family<StatementLabels, Counter>,
     /// Seconds by phase of a statement.
     pub(crate) phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
@@ -131,7 +131,11 @@ impl Metrics {
     /// Names the series.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let proxy = registry.sub_registry_with_prefix("frostgate_proxy");
-        proxy.register("statements", "Statements by kind and decision", self.statements.clone());
+        proxy.register(
+            "statements",
+            "Statements by kind and final decision, a held one once it is settled",
+            self.statements.clone(),
+        );
         proxy.register(
             "statement_duration_seconds",
             "Time of a statement by phase",
@@ -177,6 +181,24 @@ impl Metrics {
         proxy.register("upstream_renewals", "Renewals of sessions", self.renewals.clone());
         let approval = registry.sub_registry_with_prefix("frostgate_approval");
         approval.register("held_statements", "Statements waiting for a human", self.held.clone());
+    }
+
+    /// Counts a statement, once in its life: whether it was let through in the end.
+    pub(crate) fn decided(&self, word: sql::Word, let_through: bool) {
+        let effect = if let_through { policy::Effect::Allow } else { policy::Effect::Deny };
+        // A closed list of words, never a text of the statement.
+        let labels = StatementLabels { kind: word.to_string(), decision: effect.as_str() };
+        self.statements.get_or_create(&labels).inc();
+    }
+
+    /// Counts what was not understood of a statement.
+    pub(crate) fn understood(&self, analysis: &sql::Analysis) {
+        if analysis.problem.is_some() {
+            self.parse_failures.inc();
+        }
+        if matches!(analysis.lineage, sql::Lineage::Unknown(_)) {
+            self.lineage_unknown.inc();
+        }
     }
 
     /// Notes how long a phase took.

@@ -34,7 +34,11 @@ pub(crate) async fn wait(
     session: &Arc<Session>,
     parts: &Arc<Parts>,
 ) -> Result<Judged, End> {
-    let Verdict::Decided(decision) = &judged.verdict else { return Ok(judged) };
+    let decision = match &judged.verdict {
+        Verdict::Decided(decision) => decision,
+        Verdict::Own(_) => return Ok(judged),
+        Verdict::Refused(refusal) => return Err(End::Refused(refusal.clone())),
+    };
     match decision.effect {
         policy::Effect::Allow => return Ok(judged),
         policy::Effect::Deny => return Err(End::Refused(denied(decision))),

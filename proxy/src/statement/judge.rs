@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use recording::Digest;
 use recording::entry::{self, Attempted};
-use sql::{Analysis, Form as SqlForm, Lineage};
+use sql::{Analysis, Form as SqlForm};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -13,7 +13,6 @@ use crate::Parts;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::session::Session;
 use crate::operator::standing::Ruling;
-use crate::telemetry::StatementLabels;
 
 /// Rounds of asking for names: a view brings new ones.
 const ROUNDS: usize = 12;
@@ -76,7 +75,6 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         }
         (Ok(()), _, None, _) => Verdict::Refused(no_policy()),
     };
-    count(&analysis, &verdict, parts);
     parts.metrics.phase("policy", started);
     let state = Session::recorded_state(&state);
     let digest = Attempted::digest_of(&ask.request.sql, &binds, &state);
@@ -155,22 +153,5 @@ fn own(query_id: &str, session: &Session) -> Verdict {
             "FG-6005",
             "the query id is not one of this session; use ids that this session returned",
         )),
-    }
-}
-
-fn count(analysis: &Analysis, verdict: &Verdict, parts: &Parts) {
-    let decision = match verdict {
-        Verdict::Decided(decision) => decision.effect.as_str(),
-        Verdict::Own(_) => "Allow",
-        Verdict::Refused(_) => "Deny",
-    };
-    // A closed list of words, never a text of the statement.
-    let kind = analysis.word.to_string();
-    parts.metrics.statements.get_or_create(&StatementLabels { kind, decision }).inc();
-    if analysis.problem.is_some() {
-        parts.metrics.parse_failures.inc();
-    }
-    if matches!(analysis.lineage, Lineage::Unknown(_)) {
-        parts.metrics.lineage_unknown.inc();
     }
 }

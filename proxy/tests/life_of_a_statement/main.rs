@@ -24,6 +24,7 @@ use control::{CatalogColumn, CatalogName, CatalogObject, Connection, Credential}
 use proxy::Proxy;
 use proxy::config::{Config, Door, Limits, Operator as Way, Timings, Token};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -126,6 +127,17 @@ impl Scene {
             (STORE.to_owned(), account.address),
         ]);
         Self::run(account, operator, resolve, change).await
+    }
+
+    /// The series of the metric of statements, of one kind.
+    async fn counted(&self, kind: &str) -> Vec<String> {
+        let (_, page) = Driver::at(self.admin).fetch("/metrics").await;
+        let page = String::from_utf8(page).unwrap();
+        let start = format!("frostgate_proxy_statements_total{{kind=\"{kind}\"");
+        let mut series: Vec<String> =
+            page.lines().filter(|line| line.starts_with(&start)).map(str::to_owned).collect();
+        series.sort();
+        series
     }
 
     async fn run(
@@ -335,9 +347,10 @@ async fn denied_expired_and_cancelled_holds_each_end_in_one_error_and_never_run(
 async fn a_retry_attaches_and_another_statement_under_the_same_id_is_refused() {
     let scene = Scene::set().await;
     let driver = scene.driver().await;
-    scene.account.answers(|asked| {
+    let (done, gate) = watch::channel(false);
+    scene.account.answers(move |asked| {
         let slow = asked.path == "/queries/v1/query-request";
-        slow.then(|| Told::json(&rows(&["ID"], &[&["1"]])).after(Duration::from_millis(600)))
+        slow.then(|| Told::json(&rows(&["ID"], &[&["1"]])).once(gate.clone()))
     });
     let id = Uuid::new_v4().to_string();
     let body = json!({"sqlText": "select id from customers", "sequenceId": 1});
@@ -345,6 +358,7 @@ async fn a_retry_attaches_and_another_statement_under_the_same_id_is_refused() {
     let (first, second) = tokio::join!(driver.query_as(&id, &body), driver.query_as(&id, &retry));
     assert_eq!(first["code"], "333333");
     assert_eq!(first, second);
+    done.send_replace(true);
     let done = driver.wait(first).await;
     assert_eq!(done["data"]["rowset"], json!([["1"]]), "{done}");
     assert_eq!(driver.query_as(&id, &body).await, done);
@@ -520,12 +534,12 @@ async fn a_chunk_is_fetched_from_nowhere_but_a_public_https_host() {
 async fn an_asynchronous_statement_is_followed_by_its_first_id_everywhere() {
     let scene = Scene::set().await;
     let driver = scene.driver().await;
-    scene.account.answers(|asked| match asked.path.as_str() {
+    let (done, gate) = watch::channel(false);
+    scene.account.answers(move |asked| match asked.path.as_str() {
         "/queries/v1/query-request" => Some(Told::json(&pending())),
-        path if path.ends_with("/result") => Some(
-            Told::json(&rows(&["ID", "EMAIL"], &[&["1", "a@b.c"]]))
-                .after(Duration::from_millis(300)),
-        ),
+        path if path.ends_with("/result") => {
+            Some(Told::json(&rows(&["ID", "EMAIL"], &[&["1", "a@b.c"]])).once(gate.clone()))
+        }
         _ => None,
     });
     let body = json!({"sqlText": "select id, email from customers", "asyncExec": true});
@@ -534,6 +548,7 @@ async fn an_asynchronous_statement_is_followed_by_its_first_id_everywhere() {
     let id = submitted["data"]["queryId"].as_str().unwrap().to_owned();
     let (_, status) = driver.get(&format!("/monitoring/queries//{id}")).await;
     assert_eq!(status["data"]["queries"][0]["status"], "RUNNING");
+    done.send_replace(true);
     let done = driver.wait(submitted).await;
     assert_eq!(done["data"]["rowset"], json!([["1", "****"]]), "{done}");
     let (_, status) = driver.get(&format!("/monitoring/queries/{id}")).await;
@@ -567,12 +582,9 @@ async fn ids_of_other_sessions_lead_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn session_tokens_are_renewed_here_and_forged_ones_are_worth_nothing() {
-    let scene =
-        Scene::with(|config| config.timings.session_token = Duration::from_millis(300)).await;
+    let scene = Scene::with(|config| config.timings.session_token = Duration::from_secs(3)).await;
     let mut driver = scene.driver().await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let expired = driver.query("select id from customers").await;
-    assert_eq!(expired["code"], "390112", "{expired}");
+    eventually(async || driver.query("select id from customers").await["code"] == "390112").await;
     let body =
         json!({"oldSessionToken": driver.token, "requestType": "RENEW"}).to_string().into_bytes();
     let send = driver.send(http::Method::POST, "/session/token-request", &driver.master, body, &[]);
@@ -597,12 +609,7 @@ async fn a_logout_ends_the_session_everywhere() {
     let driver = scene.driver().await;
     let (_, answer) = driver.post("/session?delete=true", &json!({})).await;
     assert_eq!(answer["success"], true);
-    for _ in 0..100 {
-        if !scene.operator.closed.lock().unwrap().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(async || !scene.operator.closed.lock().unwrap().is_empty()).await;
     assert_eq!(scene.operator.closed.lock().unwrap()[0].1, "Logout");
     assert_eq!(scene.account.requests("/session").len(), 1);
     assert_eq!(driver.query("select id from customers").await["code"], "390111");
@@ -644,7 +651,7 @@ async fn a_policy_change_and_a_suspension_hold_for_the_next_statement_of_a_livin
 }
 
 async fn eventually(mut check: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if check().await {
             return;
         }
@@ -816,6 +823,38 @@ async fn the_door_with_tls_serves_the_account_s_name_to_whoever_trusts_the_pod_s
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("390111"), "{answer}");
     }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_statement_counts_once_by_what_became_of_it_in_the_end() {
+    let scene = Scene::set().await;
+    let driver = scene.driver().await;
+    let session = "0190a000-0000-7000-8000-000000000001";
+    driver.query("select id from customers").await;
+    driver.query("drop table customers").await;
+
+    let pending = driver.submit("delete from customers").await;
+    let (statement, ask) = scene.operator.questions(1).await.remove(0);
+    assert_eq!(scene.counted("Delete").await, Vec::<String>::new(), "nothing is settled yet");
+    scene.operator.approve(session, &statement, &ask.digest);
+    driver.wait(pending).await;
+
+    for (outcome, before) in [(control::Outcome::Expired, 1), (control::Outcome::Withdrawn, 2)] {
+        let pending = driver.submit("delete from customers").await;
+        let (statement, _) = scene.operator.questions(before + 1).await.remove(before);
+        scene.operator.decide(session, &statement, outcome);
+        driver.wait(pending).await;
+    }
+    let counted = |kind: &str, decision: &str, times: u32| {
+        format!(
+            "frostgate_proxy_statements_total{{kind=\"{kind}\",decision=\"{decision}\"}} {times}"
+        )
+    };
+    assert_eq!(scene.counted("Select").await, [counted("Select", "Allow", 1)]);
+    assert_eq!(scene.counted("DropTable").await, [counted("DropTable", "Deny", 1)]);
+    let deletes = [counted("Delete", "Allow", 1), counted("Delete", "Deny", 2)];
+    assert_eq!(scene.counted("Delete").await, deletes);
     scene.end().await;
 }
 
