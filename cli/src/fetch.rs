@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use http::{Request, StatusCode};
@@ -30,6 +31,8 @@ const READER_SECRET: &str = "frostgate-recordings-reader";
 const KEY_MAP: &str = "frostgate-ledger-key";
 /// The service as the API server's proxy names it.
 const SERVICE: &str = "https:frostgate-recordings:8081";
+/// A checkpoint follows its leaves within a second: after this it covers every segment that was copied.
+const CHECKPOINT_LAG: Duration = Duration::from_secs(2);
 /// The longest answer that is kept in memory.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
@@ -78,6 +81,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> anyhow::Result<Exit> {
 
         // Segments before the log: what is sealed by then is in the log that follows.
         let (sessions, segments) = copy_recordings(args, &service).await?;
+        tokio::time::sleep(CHECKPOINT_LAG).await;
         let leaves = copy_ledger(&args.folder.join("ledger"), &service, &key).await?;
         writeln!(
             out,

@@ -62,5 +62,10 @@ fn a_pod_that_names_a_missing_connection_is_refused_with_the_reason() {
     template["kind"] = json!("Pod");
     let answer = apply(&template.to_string());
     assert!(!answer.ok);
-    assert!(answer.err.contains("agents/nowhere") && answer.err.contains("there is no SnowflakeConnection"), "{}", answer.err);
+    assert!(
+        answer.err.contains("agents/nowhere")
+            && answer.err.contains("there is no SnowflakeConnection"),
+        "{}",
+        answer.err
+    );
 }
