@@ -169,10 +169,14 @@ struct Bench {
     recorder: Recorder,
 }
 
+/// Far less than the deadline of a commit, also on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
 async fn bench(change: impl FnOnce(&mut Config)) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::default();
     let mut config = Config::new(dir.path().join("spool"), 1 << 30);
+    config.commit_deadline = 6 * AT_ONCE;
     change(&mut config);
     let recorder = Recorder::start(config, store.clone()).await.unwrap();
     Bench { dir, store, recorder }
@@ -276,7 +280,7 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
                 attempt.complete(Completed::default()).await.ok();
             }
             Err(error) => {
-                assert!(begun.elapsed() < Duration::from_millis(250));
+                assert!(begun.elapsed() < AT_ONCE);
                 refusal = Some(error);
                 break;
             }
@@ -316,7 +320,7 @@ async fn a_removed_spool_file_is_noticed_with_the_next_statement() {
     let begun = Instant::now();
     let error = session.attempt(attempted("one")).await.err().unwrap();
     assert_eq!(error.code(), "FG-5001");
-    assert!(begun.elapsed() < Duration::from_millis(250));
+    assert!(begun.elapsed() < AT_ONCE);
     // Nor does a look-alike help.
     let session = bench.recorder.open_session(opening("t")).await.unwrap();
     let path = bench.spool().join("t/0.hot");

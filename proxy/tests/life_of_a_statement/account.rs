@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,6 +14,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 /// The account's host, and where it puts chunks.
@@ -39,7 +39,8 @@ pub(crate) struct Told {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) gzip: bool,
-    pub(crate) wait: Duration,
+    /// It is told only once this is true.
+    pub(crate) gate: Option<watch::Receiver<bool>>,
     /// The connection is cut instead.
     pub(crate) cut: bool,
 }
@@ -50,7 +51,7 @@ impl Told {
             status: 200,
             body: body.to_string().into_bytes(),
             gzip: false,
-            wait: Duration::ZERO,
+            gate: None,
             cut: false,
         }
     }
@@ -60,8 +61,8 @@ impl Told {
     pub(crate) fn cut() -> Self {
         Self { cut: true, ..Self::json(&json!({})) }
     }
-    pub(crate) fn after(self, wait: Duration) -> Self {
-        Self { wait, ..self }
+    pub(crate) fn once(self, gate: watch::Receiver<bool>) -> Self {
+        Self { gate: Some(gate), ..self }
     }
 }
 
@@ -148,7 +149,9 @@ impl Account {
         self.asked.lock().unwrap().push(asked.clone());
         let told = (self.script.lock().unwrap())(&asked);
         let told = told.unwrap_or_else(|| usual(&asked));
-        tokio::time::sleep(told.wait).await;
+        if let Some(mut gate) = told.gate {
+            gate.wait_for(|open| *open).await.unwrap();
+        }
         if told.cut {
             return Err(std::io::Error::other("cut"));
         }
