@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 mod local;
+mod pods;
 mod story;
 
 use anyhow::Result;
@@ -12,15 +13,12 @@ pub(crate) struct Arguments {
     /// Without a cluster: operator and sidecar in one process, from a folder
     #[arg(long)]
     local: bool,
-    /// Leave everything running at the end, to look around
+    /// With --local: leave everything running at the end; a cluster stays up in any case
     #[arg(long)]
     keep: bool,
 }
 
 /// Runs `cargo xtask demo`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if !arguments.local {
-        anyhow::bail!("the cluster's demonstration is not here yet: use --local");
-    }
-    local::run(arguments.keep)
+    if arguments.local { local::run(arguments.keep) } else { pods::run() }
 }

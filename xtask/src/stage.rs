@@ -269,7 +269,8 @@ fn rollout(namespace: &str, name: &str) -> Result<()> {
     .map(|_| ())
 }
 
-fn apply(yaml: &str) -> Result<()> {
+/// Applies objects, and asks again while the API server is not ready for them.
+pub(crate) fn apply(yaml: &str) -> Result<()> {
     let path = layout::state().join("stage.yaml");
     fs::write(&path, yaml)?;
     let path = path.display().to_string();

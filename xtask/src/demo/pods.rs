@@ -1,0 +1,242 @@
+//! The story on a real cluster.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::story::{answer, chapter, expect, said, typed};
+use crate::cluster::{self, layout};
+use crate::image::Name;
+use crate::process::{self, command};
+use crate::progress::{say, wait};
+use crate::stage::{self, Stage};
+use crate::workspace;
+
+/// Runs it; the cluster stays up.
+pub(super) fn run() -> Result<()> {
+    let stage = stage::set(&[Name::Operator, Name::Proxy, Name::Python, Name::Warehouse])?;
+    say("starting an agent");
+    let image = stage.images.get("agent-python").context("no image of an agent was built")?;
+    let objects = fs::read_to_string(workspace::root().join("e2e/demo/agent.yaml"))?;
+    stage::apply(&objects.replace("${IMAGE}", image))?;
+    cluster::kubectl(&[
+        "rollout",
+        "status",
+        "-n",
+        "agents",
+        "deployment/support-bot",
+        "--timeout=120s",
+    ])?;
+    tell(&stage)?;
+    farewell();
+    Ok(())
+}
+
+fn tell(stage: &Stage) -> Result<()> {
+    chapter("One annotation, and the pod has a sidecar");
+    kubectl(&[
+        "get",
+        "pods",
+        "-n",
+        "agents",
+        "-o",
+        "custom-columns=POD:.metadata.name,SIDECAR:.spec.initContainers[*].name,AGENT:.spec.containers[*].name",
+    ])?;
+
+    chapter("The agent reads, with an ordinary driver and a placeholder password");
+    let reply = ask("SELECT name, email, ssn FROM customers ORDER BY id")?;
+    let text = reply.to_string();
+    expect(
+        text.contains("Ada Fischer")
+            && !text.contains("123-45-6789")
+            && !text.contains("ada.fischer@"),
+        "the names are there, e-mail and SSN are masked",
+        &text,
+    )?;
+
+    chapter("A DROP is refused, and the account never sees it");
+    let reply = ask("DROP TABLE customers")?;
+    expect(
+        reply["sqlstate"] == "42501",
+        "one clean error with its code, policy and hint",
+        &reply.to_string(),
+    )?;
+    let seen =
+        ureq::get(format!("{}/history", stage.account)).call()?.body_mut().read_to_string()?;
+    expect(
+        !seen.contains("DROP TABLE customers"),
+        "the account's own log does not have it",
+        "it was there",
+    )?;
+
+    chapter("100,000 rows come through in chunks");
+    let reply = answer(
+        &agent(&json!({"sql": "SELECT id, amount FROM orders", "mode": "count"}))?.output()?,
+    )?;
+    expect(reply["count"] == 100_000, "all of them", &reply.to_string())?;
+
+    chapter("A DELETE without WHERE waits for a human");
+    stage_table(stage)?;
+    let sql = "DELETE FROM demo_scratch";
+    typed(&format!("agent: {sql}"));
+    let waiting = agent(&json!({"sql": sql}))?.spawn()?;
+    let name = pending()?;
+    kubectl(&["get", "approvalrequests", "-n", "agents"])?;
+    let patch = r#"{"status":{"decision":"Approved","reason":"INC-88"}}"#;
+    kubectl(&[
+        "--context",
+        "bob",
+        "patch",
+        "approvalrequest",
+        &name,
+        "-n",
+        "agents",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        patch,
+    ])?;
+    let reply = answer(&waiting.wait_with_output()?)?;
+    expect(
+        reply["ok"] == true,
+        "the driver's call returned after bob's approval",
+        &reply.to_string(),
+    )?;
+
+    chapter("Everything is on record, and the record can be checked");
+    evidence(stage)?;
+
+    chapter("Prometheus reads how it went");
+    let ip = cluster::kubectl(&[
+        "get",
+        "pods",
+        "-n",
+        "agents",
+        "-l",
+        "app=support-bot",
+        "-o",
+        "jsonpath={.items[0].status.podIP}",
+    ])?;
+    typed(&format!("curl http://{ip}:15990/metrics"));
+    let metrics =
+        ureq::get(format!("http://{ip}:15990/metrics")).call()?.body_mut().read_to_string()?;
+    let some: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("frostgate_proxy_statements_total"))
+        .collect();
+    said(&some.join("\n"));
+    expect(!some.is_empty(), "statements by kind and decision", &metrics)
+}
+
+fn evidence(stage: &Stage) -> Result<()> {
+    let folder = layout::state().join("demo-recordings").display().to_string();
+    let key = cluster::kubectl(&[
+        "get",
+        "configmap",
+        "-n",
+        "frostgate-system",
+        "frostgate-ledger-key",
+        "-o",
+        "jsonpath={.data.key}",
+    ])?;
+    let mut csv = String::new();
+    // The last session has just closed; its segment is on the way.
+    wait("the recordings", Duration::from_secs(60), || {
+        frostgate(stage, &["fetch", &folder])?;
+        csv = frostgate(stage, &["export", &folder, "--format", "csv"])?;
+        Ok((!csv.contains("INC-88")).then(|| "the held statement is not there yet".to_owned()))
+    })?;
+    typed(&format!("kubectl frostgate fetch {folder}"));
+    let line = csv.lines().find(|line| line.contains("INC-88")).unwrap_or_default();
+    let session = line
+        .split(',')
+        .find(|cell| cell.len() == 36 && cell.matches('-').count() == 4)
+        .unwrap_or_default();
+    typed(&format!("kubectl frostgate verify {folder} --session {session} --key '{}'", key.trim()));
+    let report = frostgate(stage, &["verify", &folder, "--session", session, "--key", key.trim()])?;
+    said(&report);
+    expect(report.contains("intact"), "intact", &report)?;
+    typed(&format!("kubectl frostgate replay {folder} --session {session}"));
+    let replay = frostgate(stage, &["replay", &folder, "--session", session])?;
+    said(&replay.lines().take(24).collect::<Vec<_>>().join("\n"));
+    expect(replay.contains("INC-88"), "who approved, when and why", &replay)
+}
+
+/// A table that nobody misses.
+fn stage_table(stage: &Stage) -> Result<()> {
+    ureq::post(format!("{}/seed", stage.account)).send(
+        "CREATE OR REPLACE TABLE DEMO.PUBLIC.DEMO_SCRATCH AS SELECT ID, NAME FROM DEMO.PUBLIC.CUSTOMERS; \
+         GRANT SELECT, DELETE ON TABLE DEMO.PUBLIC.DEMO_SCRATCH TO ROLE STEWARD; \
+         GRANT REFERENCES ON TABLE DEMO.PUBLIC.DEMO_SCRATCH TO ROLE FROSTGATE_CATALOG",
+    )?;
+    Ok(())
+}
+
+fn agent(task: &Value) -> Result<Command> {
+    let kubectl = workspace::cache()?.join("tools/kubectl").display().to_string();
+    let mut agent =
+        command(&kubectl, ["exec", "-n", "agents", "deployment/support-bot", "-c", "agent", "--"]);
+    agent
+        .args(["/opt/connector5/bin/python", "/agent/agent.py"])
+        .arg(task.to_string())
+        .env("KUBECONFIG", layout::kubeconfig())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    Ok(agent)
+}
+
+fn ask(sql: &str) -> Result<Value> {
+    typed(&format!("agent: {sql}"));
+    let reply = answer(&agent(&json!({"sql": sql}))?.output()?)?;
+    match reply["rows"].as_array() {
+        Some(rows) => rows.iter().take(4).for_each(|row| said(&row.to_string())),
+        None => said(reply["message"].as_str().unwrap_or_default()),
+    }
+    Ok(reply)
+}
+
+fn kubectl(words: &[&str]) -> Result<()> {
+    typed(&format!("kubectl {}", words.join(" ")));
+    said(&cluster::kubectl(words)?);
+    Ok(())
+}
+
+fn frostgate(stage: &Stage, words: &[&str]) -> Result<String> {
+    process::read(
+        command(&stage.frostgate.display().to_string(), words)
+            .env("KUBECONFIG", layout::kubeconfig()),
+    )
+}
+
+fn pending() -> Result<String> {
+    let mut name = String::new();
+    wait("the request", Duration::from_secs(30), || {
+        let words = [
+            "get",
+            "approvalrequests",
+            "-n",
+            "agents",
+            "--field-selector",
+            "status.phase=Pending",
+            "-o",
+            "jsonpath={.items[0].metadata.name}",
+        ];
+        name = cluster::kubectl(&words).unwrap_or_default();
+        Ok(name.is_empty().then(|| "no request waits".to_owned()))
+    })?;
+    Ok(name)
+}
+
+fn farewell() {
+    chapter("The end");
+    println!(
+        "   Everything is still up. Look around with `cargo xtask cluster kubectl get frostgate -A`,"
+    );
+    println!(
+        "   change e2e/demo/policy.yaml and apply it, and tear down with `cargo xtask cluster down`."
+    );
+}
