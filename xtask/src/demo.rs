@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the whole story on this machine, told step by step.
 
 pub(crate) mod account;
-mod local;
+pub(crate) mod local;
 mod pods;
 mod story;
 

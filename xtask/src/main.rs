@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 
+mod bench;
 mod chart;
 mod check;
 mod cluster;
@@ -42,6 +43,8 @@ enum Task {
     Image(image::Arguments),
     /// The whole story on this machine, step by step
     Demo(demo::Arguments),
+    /// What Frostgate adds to a small SELECT
+    Bench(bench::Arguments),
     /// The promises of the documentation, tried in real pods
     #[command(name = "e2e")]
     E2e(e2e::Arguments),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(arguments),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
     };
     match done {

@@ -19,7 +19,7 @@ use crate::workspace;
 
 /// Runs it.
 pub(super) fn run(keep: bool) -> Result<()> {
-    let stage = Stage::set(keep)?;
+    let stage = Stage::set(false, keep)?;
     let told = tell(&stage);
     if told.is_err() {
         say(format!("logs are in {}", stage.folder.display()));
@@ -29,11 +29,16 @@ pub(super) fn run(keep: bool) -> Result<()> {
     Ok(())
 }
 
-struct Stage {
+/// A stand-in account and `frostgate local` in front of it.
+pub(crate) struct Stage {
     folder: PathBuf,
     frostgate: PathBuf,
-    python: String,
-    port: u16,
+    /// The Python of the agent.
+    pub(crate) python: String,
+    /// Where drivers connect to Frostgate.
+    pub(crate) port: u16,
+    /// Where the account itself listens.
+    pub(crate) account_port: u16,
     admin: u16,
     // Ended in this order: the product first, so that it can close its sessions.
     _local: Beside,
@@ -41,14 +46,23 @@ struct Stage {
 }
 
 impl Stage {
-    fn set(keep: bool) -> Result<Self> {
+    /// The account's administrator, for those who go around Frostgate.
+    pub(crate) const ADMIN_PASSWORD: &str = "for the demonstration only";
+
+    /// Sets it; optimized for measurements.
+    pub(crate) fn set(optimized: bool, keep: bool) -> Result<Self> {
         say("building frostgate");
+        let profile = if optimized { "release" } else { "dev" };
         process::run(
-            command("cargo", ["build", "--quiet", "--package", "frostgate-cli"])
-                .current_dir(workspace::root()),
+            command(
+                "cargo",
+                ["build", "--quiet", "--profile", profile, "--package", "frostgate-cli"],
+            )
+            .current_dir(workspace::root()),
         )?;
         let target = workspace::target();
-        let frostgate = target.join("debug/kubectl-frostgate");
+        let folder = if optimized { "release" } else { "debug" };
+        let frostgate = target.join(folder).join("kubectl-frostgate");
         let source = workspace::root().join("e2e/warehouse");
         let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
         let account_python = python::environment("warehouse", &lists)?;
@@ -127,6 +141,7 @@ impl Stage {
             frostgate,
             python,
             port,
+            account_port,
             admin,
             _local: local,
             _account: account_process,

@@ -1,0 +1,54 @@
+//! `cargo xtask bench`: what Frostgate adds to a small SELECT, as a ratio against the same account without it, in one
+//! run with a real driver.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::demo::local::Stage;
+use crate::process::{self, command};
+use crate::workspace;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How often each way is taken
+    #[arg(long, default_value_t = 300)]
+    rounds: u32,
+}
+
+/// Runs `cargo xtask bench`.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let stage = Stage::set(true, false)?;
+    let direct = json!({
+        "account": "demo", "user": "ADMIN", "password": Stage::ADMIN_PASSWORD, "host": "127.0.0.1",
+        // The certificate is for the account's name, and it is the time that is asked for here.
+        "port": stage.account_port, "tls_skip_verify": true, "role": "STEWARD", "warehouse": "COMPUTE_WH",
+        "database": "DEMO", "schema": "PUBLIC",
+    });
+    let through = json!({
+        "account": "demo", "user": "agent", "password": "placeholder", "host": "127.0.0.1", "port": stage.port,
+        "protocol": "http",
+    });
+    let task = json!({
+        "direct": direct, "through": through, "rounds": arguments.rounds,
+        "sql": "SELECT name, email FROM customers WHERE id = 1",
+    });
+    let said = process::read(
+        command(&stage.python, [workspace::root().join("e2e/agents/python/bench.py")])
+            .arg(task.to_string()),
+    )?;
+    let line = said.lines().last().context("the benchmark said nothing")?;
+    let answer: Value = serde_json::from_str(line)?;
+    println!("                 direct   through     added   ratio");
+    for share in ["p50", "p99"] {
+        let figure = |path: &str| answer.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        println!(
+            "small SELECT {share}  {:6.2} ms {:6.2} ms {:6.2} ms  {:5.2}",
+            figure(&format!("/direct/{share}_ms")),
+            figure(&format!("/through/{share}_ms")),
+            figure(&format!("/added_{share}_ms")),
+            figure(&format!("/ratio_{share}")),
+        );
+    }
+    Ok(())
+}
