@@ -71,6 +71,8 @@ fn lints() -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--features",
+        "frostgate-e2e/cluster",
         "--quiet",
         "--",
         "-Dwarnings",

@@ -147,10 +147,10 @@ fn evidence(stage: &Stage) -> Result<()> {
     wait("the recordings", Duration::from_secs(60), || {
         frostgate(stage, &["fetch", &folder])?;
         csv = frostgate(stage, &["export", &folder, "--format", "csv"])?;
-        Ok((!csv.contains("INC-88")).then(|| "the held statement is not there yet".to_owned()))
+        Ok(held(&csv).is_none().then(|| "the held statement is not there yet".to_owned()))
     })?;
     typed(&format!("kubectl frostgate fetch {folder}"));
-    let line = csv.lines().find(|line| line.contains("INC-88")).unwrap_or_default();
+    let line = held(&csv).unwrap_or_default();
     let session = line
         .split(',')
         .find(|cell| cell.len() == 36 && cell.matches('-').count() == 4)
@@ -163,6 +163,11 @@ fn evidence(stage: &Stage) -> Result<()> {
     let replay = frostgate(stage, &["replay", &folder, "--session", session])?;
     said(&replay.lines().take(24).collect::<Vec<_>>().join("\n"));
     expect(replay.contains("INC-88"), "who approved, when and why", &replay)
+}
+
+/// The line of the statement that waited.
+fn held(csv: &str) -> Option<&str> {
+    csv.lines().find(|line| line.contains("demo_scratch") && line.contains("INC-88"))
 }
 
 /// A table that nobody misses.
