@@ -90,7 +90,7 @@ impl Folder {
                     tracing::info!(folder = %self.path.display(), "policies read anew");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the change is not taken, what was read before holds")
+                    tracing::error!(%error, "the change is not taken, what was read before holds");
                 }
             }
         }

@@ -112,7 +112,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
         shutdown.clone(),
     );
     let router = proxies::router(parts.clone()).merge(operator::ledger::upload_router(ledger));
-    let proxy = proxy_config(&config, &state, control, ca, token);
+    let proxy = proxy_config(&config, &state, control, ca, &token);
 
     tracing::info!(
         connection = connection.name_any(),
@@ -214,7 +214,7 @@ fn proxy_config(
     state: &Path,
     control: Url,
     ca: String,
-    token: Zeroizing<String>,
+    token: &str,
 ) -> proxy::config::Config {
     let address = control.port().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     proxy::config::Config {
@@ -223,7 +223,7 @@ fn proxy_config(
         operator: proxy::config::Operator {
             url: control,
             ca: Some(ca),
-            token: proxy::config::Token::Given(token.to_string()),
+            token: proxy::config::Token::Given(token.to_owned()),
             address,
         },
         trust: None,
