@@ -10,5 +10,7 @@ mod attacks;
 mod evidence;
 #[path = "pods/injection.rs"]
 mod injection;
+#[path = "pods/metrics.rs"]
+mod metrics;
 #[path = "pods/statements.rs"]
 mod statements;
