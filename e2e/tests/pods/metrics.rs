@@ -78,15 +78,14 @@ fn prometheus(world: &World, targets: &[String]) -> String {
     let text: Vec<String> = objects.iter().map(Value::to_string).collect();
     let answer = apply(&text.join("\n---\n"));
     assert!(answer.ok, "{}", answer.err);
-    let address = eventually("Prometheus", Duration::from_secs(60), || {
+    eventually("Prometheus", Duration::from_secs(60), || {
         let ip = ip(&["-n", &world.namespace, "prometheus", "-o", "jsonpath={.status.podIP}"]);
         if ip.is_empty() {
             return Err(world.kubectl(&["describe", "pod", "prometheus"]).out);
         }
         ask(&format!("http://{ip}:9090"), "/api/v1/status/config")
             .map(|_| format!("http://{ip}:9090"))
-    });
-    address
+    })
 }
 
 fn ask(address: &str, path: &str) -> Result<Value, String> {
