@@ -141,7 +141,7 @@ fn serve(config: local::Config) -> ExitCode {
             interrupt().await.ok();
             interrupted.cancel();
         });
-        match local::run(config, shutdown).await {
+        match Box::pin(local::run(config, shutdown)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error.into()),
         }
