@@ -28,6 +28,7 @@ use kube::ResourceExt;
 use operator::ledger::{Key, Ledger, Settings};
 use operator::objects::{Human, Objects, Workload};
 use operator::{https, proxies};
+use proxy::Proxy;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
@@ -104,34 +105,47 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
 
     let (listener, control, ca, tls) = control_door().await?;
     let ledger = open_ledger(&state, &control)?;
+    // The control API outlives the proxy, which needs it to close its sessions.
+    let last = CancellationToken::new();
     let parts = proxies::Parts::new(
         folder.clone() as Arc<dyn Objects>,
         ledger.clone(),
         Arc::default(),
         "local",
-        shutdown.clone(),
+        last.clone(),
     );
     let router = proxies::router(parts.clone()).merge(operator::ledger::upload_router(ledger));
-    let proxy = proxy_config(&config, &state, control, ca, &token);
-
-    tracing::info!(
-        connection = connection.name_any(),
-        host = %config.listen.ip(),
-        port = config.listen.port(),
-        "drivers connect with protocol=http and this host and port"
-    );
+    let control_api = async {
+        tokio::join!(parts.run(), https::serve(listener, tls, router, last.clone(), DRAIN));
+    };
+    let proxy = Proxy::bind(proxy_config(&config, &state, control, ca, &token))
+        .await
+        .map_err(|error| LocalError::Part { part: "the proxy", reason: error.to_string() })?;
+    for address in proxy.addresses() {
+        tracing::info!(
+            connection = connection.name_any(),
+            host = %address.ip(),
+            port = address.port(),
+            "drivers connect with protocol=http and this host and port"
+        );
+    }
     let approver = format!("local:{}", user());
     let socket = state.join("control.sock");
-    let decisions = decisions::serve(&socket, requests, approver, shutdown.clone());
-    tokio::select! {
-        ended = proxy::run(proxy, shutdown.clone()) => {
-            shutdown.cancel();
-            ended.map_err(|error| LocalError::Part { part: "the proxy", reason: error.to_string() })
-        }
+    let decisions = decisions::serve(&socket, requests, approver, last.clone());
+
+    tokio::pin!(control_api);
+    let ended = tokio::select! {
+        () = proxy.serve(shutdown) => Ok(()),
         ended = decisions => ended.map_err(at(&socket)),
         () = folder.follow() => Ok(()),
-        () = async { tokio::join!(parts.run(), https::serve(listener, tls, router, CancellationToken::new(), DRAIN)); } => Ok(()),
+        () = &mut control_api => return Ok(()),
+    };
+    last.cancel();
+    // What the closed sessions leave in the account goes before this process does.
+    if tokio::time::timeout(DRAIN, control_api).await.is_err() {
+        tracing::warn!("some users may still be in the account: the next start drops them");
     }
+    ended
 }
 
 /// The folder and the one workload that asks.
