@@ -100,15 +100,31 @@ impl Agent {
     /// When kubectl cannot be started.
     #[must_use]
     pub fn start(&self, driver: Driver, task: &Value) -> Child {
-        Command::new("kubectl")
-            .args(["exec", "-n", &self.namespace, &self.pod, "-c", "agent", "--"])
+        self.exec()
             .args(driver.program())
             .arg(task.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// Starts a Python script that prints as it goes, with the driver of today.
+    ///
+    /// # Panics
+    /// When kubectl cannot be started.
+    #[must_use]
+    pub fn start_python(&self, script: &str) -> Child {
+        self.exec().args(["/opt/connector5/bin/python", "-c", script]).spawn().unwrap()
+    }
+
+    /// kubectl, up to the command that is to run in the agent's container.
+    fn exec(&self) -> Command {
+        let mut kubectl = Command::new("kubectl");
+        kubectl
+            .args(["exec", "-n", &self.namespace, &self.pod, "-c", "agent", "--"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        kubectl
     }
 
     /// Runs a shell line in the agent's container.

@@ -143,22 +143,7 @@ fn a_policy_change_reaches_a_living_session_within_five_seconds() {
                   \x20   try: c.cursor().execute('SELECT count(*) FROM orders')\n\
                   \x20   except s.errors.Error as e: print(time.time(), e.msg, flush=True); break\n\
                   \x20   time.sleep(0.25)\n";
-    let mut child = std::process::Command::new("kubectl")
-        .args([
-            "exec",
-            "-n",
-            &agent.namespace,
-            &agent.pod,
-            "-c",
-            "agent",
-            "--",
-            "/opt/connector5/bin/python",
-            "-c",
-            script,
-        ])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = agent.start_python(script);
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut out, &mut line).unwrap();
@@ -270,22 +255,7 @@ fn without_the_operator_sessions_go_on_until_the_lease_ends_and_then_refuse() {
                   \x20   try: c.cursor().execute('SELECT count(*) FROM orders'); print('ok', flush=True)\n\
                   \x20   except s.errors.Error as e: print(e.msg, flush=True)\n\
                   \x20   time.sleep(1)\n";
-    let mut child = std::process::Command::new("kubectl")
-        .args([
-            "exec",
-            "-n",
-            &agent.namespace,
-            &agent.pod,
-            "-c",
-            "agent",
-            "--",
-            "/opt/connector5/bin/python",
-            "-c",
-            script,
-        ])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = agent.start_python(script);
     let mut out = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let mut wait_for = |part: &str| {
         let seen: Vec<String> = out
