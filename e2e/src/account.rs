@@ -27,6 +27,29 @@ pub fn chunk_fetches() -> Vec<Value> {
     list("/chunk-fetches")
 }
 
+/// Every session, with the tokens that only Frostgate may hold.
+pub fn sessions() -> Vec<Value> {
+    list("/sessions")
+}
+
+/// Cuts every connection in the middle of its next request, until it is mended.
+///
+/// # Panics
+/// When the stand-in refuses.
+pub fn cut() {
+    let order = r#"{"kind": "cut", "count": 1000000}"#;
+    ureq::post(format!("{}/fault", stage().account)).send(order).unwrap();
+}
+
+/// Ends what [`cut`] began.
+///
+/// # Errors
+/// When the stand-in cannot be reached.
+pub fn mend() -> Result<(), String> {
+    let answer = ureq::delete(format!("{}/fault", stage().account)).call();
+    answer.map(drop).map_err(|error| error.to_string())
+}
+
 /// Runs SQL as the account's administrator.
 ///
 /// # Panics

@@ -53,14 +53,22 @@ pub fn kubectl_as(human: &str, words: &[&str]) -> Answer {
 /// # Panics
 /// When kubectl cannot be started.
 pub fn apply(yaml: &str) -> Answer {
+    kubectl_reading(&["apply", "-f", "-"], yaml)
+}
+
+/// Runs kubectl with something to read.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn kubectl_reading(words: &[&str], input: &str) -> Answer {
     let mut child = Command::new("kubectl")
-        .args(["apply", "-f", "-"])
+        .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(yaml.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap().into()
 }
 

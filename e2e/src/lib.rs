@@ -5,6 +5,8 @@
 //! world     a namespace of a test's own, with policy and agents
 //! agent     a pod with a driver that knows nothing of Frostgate
 //! account   what the stand-in account saw
+//! evidence  what is on record
+//! operator  taken away for a while
 //! ```
 //!
 //! `cargo xtask e2e` sets the stage and names it in the environment variable [`STAGE`].
@@ -13,7 +15,9 @@
 
 pub mod account;
 pub mod agent;
+pub mod evidence;
 pub mod kubectl;
+pub mod operator;
 pub mod world;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! One test per promise, in real pods.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 #[path = "pods/approvals.rs"]
 mod approvals;
@@ -12,5 +12,7 @@ mod evidence;
 mod injection;
 #[path = "pods/metrics.rs"]
 mod metrics;
+#[path = "pods/refusals.rs"]
+mod refusals;
 #[path = "pods/statements.rs"]
 mod statements;

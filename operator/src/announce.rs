@@ -97,6 +97,7 @@ pub async fn parameters(client: &Client, config: &Config, ca: &str) -> Result<()
         ("image".to_owned(), config.proxy_image.clone()),
         ("operatorURL".to_owned(), config.operator_url.clone()),
         ("operatorCA".to_owned(), ca.to_owned()),
+        ("spoolBytes".to_owned(), config.proxy_spool_bytes.to_string()),
     ]);
     map(client, &config.namespace, PARAMETERS, wanted).await
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -45,9 +46,9 @@ pub struct Args {
     /// Most memory the sidecar may have
     #[arg(long, env = "FROSTGATE_PROXY_MEMORY_LIMIT", default_value = "256Mi")]
     pub proxy_memory_limit: String,
-    /// Size of the sidecar's spool volume
+    /// Size of the sidecar's spool volume, such as 512Mi
     #[arg(long, env = "FROSTGATE_PROXY_SPOOL_LIMIT", default_value = "1Gi")]
-    pub proxy_spool_limit: String,
+    pub proxy_spool_limit: ByteSize,
     /// Where sidecars find the operator; the Service on port 8443 unless given
     #[arg(long, env = "FROSTGATE_OPERATOR_URL")]
     pub operator_url: Option<String>,
@@ -101,7 +102,7 @@ pub struct Config {
     /// Requests and limits of the sidecar.
     pub proxy_resources: Value,
     /// Size of its spool.
-    pub proxy_spool_limit: String,
+    pub proxy_spool_bytes: u64,
     /// Where sidecars find the operator.
     pub operator_url: String,
     /// Folder of ledger and recordings.
@@ -174,7 +175,7 @@ impl Args {
             namespace: self.namespace,
             service: self.service,
             proxy_image: self.proxy_image,
-            proxy_spool_limit: self.proxy_spool_limit,
+            proxy_spool_bytes: self.proxy_spool_limit.as_u64(),
             data: self.data,
             webhook_address: self.webhook_address,
             control_address: self.control_address,

@@ -41,8 +41,8 @@ pub struct Sidecar {
     pub operator_ca: String,
     /// Requests and limits, as a container has them.
     pub resources: Value,
-    /// Upper bound of the spool volume, such as `1Gi`.
-    pub spool_limit: String,
+    /// Size of the spool volume. The sidecar is told, and stops well below: the kubelet evicts a pod that fills it.
+    pub spool_bytes: u64,
 }
 
 /// One reason why a pod cannot be injected.
@@ -93,6 +93,7 @@ fn container(sidecar: &Sidecar, host: &str) -> Value {
             {"name": "FROSTGATE_OPERATOR_CA", "value": sidecar.operator_ca},
             {"name": "FROSTGATE_HOST", "value": host},
             {"name": "FROSTGATE_CAPTURE", "value": "Hosts"},
+            {"name": "FROSTGATE_SPOOL_BYTES", "value": sidecar.spool_bytes.to_string()},
             field("FROSTGATE_POD_NAMESPACE", "metadata.namespace"),
             field("FROSTGATE_POD_NAME", "metadata.name"),
             field("FROSTGATE_POD_UID", "metadata.uid"),
@@ -134,7 +135,7 @@ fn volumes(sidecar: &Sidecar) -> Vec<Value> {
         json!({"name": "frostgate-trust", "emptyDir": {"sizeLimit": "8Mi"}}),
         // Memory: the key of the pod's CA must survive a restart of the sidecar, and never reach a disk.
         json!({"name": "frostgate-private", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}),
-        json!({"name": "frostgate-spool", "emptyDir": {"sizeLimit": sidecar.spool_limit}}),
+        json!({"name": "frostgate-spool", "emptyDir": {"sizeLimit": sidecar.spool_bytes.to_string()}}),
     ]
 }
 

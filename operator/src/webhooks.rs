@@ -61,7 +61,7 @@ impl Webhooks {
             operator_url: self.config.operator_url.clone(),
             operator_ca: self.certificates.trusted().as_ref().clone(),
             resources: self.config.proxy_resources.clone(),
-            spool_limit: self.config.proxy_spool_limit.clone(),
+            spool_bytes: self.config.proxy_spool_bytes,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use e2e::agent::{Agent, Driver, answer};
+use e2e::evidence::Evidence;
 use e2e::kubectl::{Answer, apply, get, kubectl_as};
 use e2e::world::World;
 use e2e::{account, eventually};
@@ -137,6 +138,15 @@ fn a_delete_without_where_waits_and_runs_exactly_once_when_approved() {
     let decision = &request["status"]["decisions"][0];
     assert_eq!(decision["approver"], "bob@example.com", "{request}");
     assert_eq!(decision["reason"], "INC-88", "{request}");
+
+    let line = Evidence::of("FROM SCRATCH_APPROVED").line("FROM SCRATCH_APPROVED");
+    assert_eq!(line["decision"], "Hold", "{line}");
+    assert_eq!(line["approval"], "Approved", "{line}");
+    assert_eq!(line["approvedBy"], json!(["bob@example.com"]), "{line}");
+    assert_eq!(line["approvalReason"], json!(["INC-88"]), "{line}");
+    assert!(line["approvedAt"][0].is_string(), "{line}");
+    assert_eq!(line["approvalRequest"], json!(name), "{line}");
+    assert_eq!(line["outcome"], "Completed", "{line}");
 }
 
 #[test]

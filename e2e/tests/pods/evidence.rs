@@ -1,120 +1,109 @@
 //! What an auditor holds afterwards.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use e2e::agent::Driver;
-use e2e::kubectl::{Answer, kubectl};
+use e2e::eventually;
+use e2e::evidence::{Evidence, frostgate};
+use e2e::kubectl::Answer;
 use e2e::world::World;
-use e2e::{eventually, stage};
-
-fn frostgate(words: &[&str]) -> Answer {
-    Command::new(&stage().frostgate).args(words).output().unwrap().into()
-}
-
-fn key() -> String {
-    let words = [
-        "get",
-        "configmap",
-        "-n",
-        "frostgate-system",
-        "frostgate-ledger-key",
-        "-o",
-        "jsonpath={.data.key}",
-    ];
-    let answer = kubectl(&words);
-    assert!(answer.ok, "{}", answer.err);
-    answer.out.trim().to_owned()
-}
-
-/// Downloads everything and returns once a session with the marker is closed in it.
-fn fetched(folder: &Path, marker: &str) -> String {
-    let path = folder.display().to_string();
-    eventually("the recording", Duration::from_secs(60), || {
-        let answer = frostgate(&["fetch", &path]);
-        if !answer.ok {
-            return Err(format!("{}{}", answer.out, answer.err));
-        }
-        let listed = frostgate(&["sessions", &path]).out;
-        let csv = frostgate(&["export", &path, "--format", "csv"]).out;
-        if csv.contains(marker) { Ok(path.clone()) } else { Err(listed) }
-    })
-}
+use recording::segment::{Kind, Reader};
+use serde_json::json;
 
 #[test]
 fn the_recording_verifies_and_every_change_to_it_is_named() {
     let world = World::new("evidence");
     let agent = world.agent(Driver::Python5);
     assert_eq!(agent.sql("SELECT name, ssn FROM customers /* e2e evidence */")["ok"], true);
-    let folder = tempfile::tempdir().unwrap();
-    let path = fetched(folder.path(), "e2e evidence");
-    let key = key();
-    let session = session_of(&path, "e2e evidence");
+    let evidence = Evidence::of("e2e evidence");
+    let line = evidence.line("e2e evidence");
+    assert!(line["maskedColumns"].to_string().contains("SSN"), "the decision names it: {line}");
+    let session = line["session"].as_str().unwrap().to_owned();
     // Other tests end pods by force, and those sessions are rightly missing something.
-    let verify = || frostgate(&["verify", &path, "--key", &key, "--session", &session]);
     let verified = eventually("the last segment", Duration::from_secs(60), || {
-        fetched(folder.path(), "e2e evidence");
-        let verified = verify();
+        evidence.fetch()?;
+        let verified = evidence.verify(&session);
         if verified.ok { Ok(verified) } else { Err(verified.out + &verified.err) }
     });
     assert!(verified.out.contains("intact"), "{}", verified.out);
 
-    let replay = frostgate(&["replay", &path, "--session", &session, "--rows"]).out;
+    let words = ["replay", &evidence.path(), "--session", &session, "--rows"];
+    let replay = frostgate(&words).out;
     assert!(replay.contains("e2e evidence") && replay.contains("Ada Fischer"), "{replay}");
     assert!(!replay.contains("123-45-6789"), "the recording holds masked rows: {replay}");
-    let json = frostgate(&["export", &path, "--format", "json"]).out;
-    let line = json.lines().find(|line| line.contains("e2e evidence")).unwrap();
-    let row: serde_json::Value = serde_json::from_str(line).unwrap();
-    assert!(row.to_string().contains("SSN"), "the decision names the column: {row}");
 
-    let segment = segments(folder.path(), &session).remove(0);
+    let names_the_place = |what: &str, verified: Answer| {
+        let text = verified.out + &verified.err;
+        assert!(!verified.ok && text.contains(&session), "{what}: {text}");
+    };
+    let segment = evidence.segments(&session).remove(0);
     let bytes = fs::read(&segment).unwrap();
     let mut changed = bytes.clone();
     changed[bytes.len() / 2] ^= 1;
     fs::write(&segment, &changed).unwrap();
-    let broken = verify();
-    assert!(
-        !broken.ok && (broken.out.clone() + &broken.err).contains(&session),
-        "{}{}",
-        broken.out,
-        broken.err
-    );
+    names_the_place("one bit flipped", evidence.verify(&session));
+
+    let mut reader = Reader::new(&bytes).unwrap();
+    let entry = loop {
+        let frame = reader.next_frame().unwrap().expect("a second entry");
+        if frame.kind == Kind::Entry && frame.at > bytes.len() / 4 {
+            break frame.at..reader.at();
+        }
+    };
+    fs::write(&segment, [&bytes[..entry.start], &bytes[entry.end..]].concat()).unwrap();
+    names_the_place("one record dropped", evidence.verify(&session));
+
     fs::write(&segment, &bytes).unwrap();
-    assert!(verify().ok);
+    assert!(evidence.verify(&session).ok);
     fs::remove_file(&segment).unwrap();
-    let missing = verify();
-    assert!(
-        !missing.ok && (missing.out.clone() + &missing.err).contains(&session),
-        "{}{}",
-        missing.out,
-        missing.err
-    );
+    names_the_place("one segment dropped", evidence.verify(&session));
 }
 
-fn session_of(path: &str, marker: &str) -> String {
-    let json = frostgate(&["export", path, "--format", "json"]).out;
-    let line = json.lines().find(|line| line.contains(marker)).unwrap();
-    let row: serde_json::Value = serde_json::from_str(line).unwrap();
-    row["session"].as_str().unwrap().to_owned()
-}
-
-fn segments(folder: &Path, session: &str) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|end| end == "fgseg")
-                && path.to_string_lossy().contains(session)
-            {
-                found.push(path);
-            }
+#[test]
+fn the_export_is_valid_in_both_formats_and_says_the_same() {
+    let world = World::new("export");
+    let agent = world.agent(Driver::Python5);
+    let sql = "SELECT name, \"EMAIL\" FROM customers WHERE id = ? /* e2e export, \"quoted\"\nover lines */";
+    let reply = agent.run(Driver::Python5, &json!({"sql": sql, "binds": [1]}));
+    assert_eq!(reply["ok"], true, "{reply}");
+    let evidence = Evidence::of("e2e export");
+    let line = evidence.line("e2e export");
+    assert_eq!(line["sql"], sql, "byte for byte");
+    assert_eq!(line["queryId"], reply["queryId"], "{line}");
+    for column in [
+        "time",
+        "namespace",
+        "pod",
+        "serviceAccount",
+        "binds",
+        "decision",
+        "policy",
+        "policyHash",
+        "role",
+        "resultSha256",
+        "payload",
+        "credentialUser",
+        "credentialExpires",
+    ] {
+        assert!(
+            !matches!(line[column].as_str(), Some("") | None)
+                || line[column].is_array()
+                || line[column].is_object(),
+            "{column}: {line}"
+        );
+    }
+    let text = evidence.export("csv");
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    let columns = csv.headers().unwrap().clone();
+    let row = csv
+        .records()
+        .map(Result::unwrap)
+        .find(|row| row.iter().any(|cell| cell == sql))
+        .expect("the statement, with its quotes and lines, in one cell");
+    for (name, cell) in columns.iter().zip(row.iter()) {
+        if let Some(text) = line[name].as_str() {
+            assert_eq!(cell, text, "{name}");
         }
     }
-    found.sort();
-    found
 }

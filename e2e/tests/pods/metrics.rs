@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::agent::{Driver, image};
 use e2e::eventually;
-use e2e::kubectl::{apply, kubectl};
+use e2e::kubectl::{apply, kubectl, kubectl_reading};
 use e2e::world::World;
 use serde_json::{Value, json};
 
@@ -36,7 +36,29 @@ fn a_real_prometheus_finds_operator_and_sidecar_up_with_every_promised_series() 
     let missing: Vec<String> =
         promised().into_iter().filter(|name| !known.contains_key(name)).collect();
     assert_eq!(missing, [] as [String; 0], "{:?}", known.keys());
+    for target in &targets {
+        let page = ureq::get(format!("http://{target}/metrics")).call().unwrap();
+        let kind = page.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        let page = page.into_body().read_to_string().unwrap();
+        let words = ["exec", "-i", "-n", &agent.namespace, &agent.pod, "-c", "agent", "--"];
+        let parser = ["/opt/tools/bin/python", "-c", PARSER];
+        let parsed = kubectl_reading(&[&words[..], &parser[..]].concat(), &page);
+        assert!(
+            parsed.ok && parsed.out.contains("families"),
+            "{target}: {}{}",
+            parsed.out,
+            parsed.err
+        );
+    }
 }
+
+/// A strict reader of the format: it refuses what Prometheus itself lets pass.
+const PARSER: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+print(len(list(parse(sys.stdin.read()))), 'families')
+";
 
 /// The families in the tables, as metadata names them: without the suffix of a counter.
 fn promised() -> Vec<String> {

@@ -1,11 +1,12 @@
 //! What an unmodified driver can do, and what it sees.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use e2e::account;
 use e2e::agent::Driver;
-use e2e::kubectl::{apply, kubectl};
+use e2e::evidence::Evidence;
+use e2e::kubectl::kubectl;
 use e2e::world::World;
+use e2e::{account, eventually};
 use serde_json::{Value, json};
 
 fn cells(reply: &Value, column: usize) -> Vec<Option<String>> {
@@ -93,15 +94,17 @@ fn a_masked_column_never_shows_a_raw_value() {
 fn a_masked_column_stays_masked_in_chunks() {
     let world = World::new("mask-chunks");
     let agent = world.agent(Driver::Python5);
-    let before = account::chunk_fetches().len();
-    let plain = agent.run(
-        Driver::Python5,
-        &json!({"sql": "SELECT id, card_number FROM orders", "mode": "query"}),
-    );
-    let rows = plain["rows"].as_array().unwrap_or_else(|| panic!("{plain}"));
-    assert_eq!(rows.len(), 100_000);
-    assert!(rows.iter().all(|row| !row[1].as_str().unwrap_or_default().contains("4000-")));
-    assert!(account::chunk_fetches().len() > before, "the result came in chunks");
+    for format in ["ARROW", "JSON"] {
+        let before = account::chunk_fetches().len();
+        let connect =
+            json!({"session_parameters": {"PYTHON_CONNECTOR_QUERY_RESULT_FORMAT": format}});
+        let task = json!({"sql": "SELECT id, card_number FROM orders", "connect": connect});
+        let reply = agent.run(Driver::Python4, &task);
+        let rows = reply["rows"].as_array().unwrap_or_else(|| panic!("{reply}"));
+        assert_eq!(rows.len(), 100_000, "{format}");
+        assert!(rows.iter().all(|row| !row[1].as_str().unwrap_or_default().contains("4000-")));
+        assert!(account::chunk_fetches().len() > before, "{format}: the result came in chunks");
+    }
 }
 
 #[test]
@@ -118,6 +121,10 @@ fn a_drop_is_one_clean_error_and_the_account_never_sees_it() {
         "{message}"
     );
     assert_eq!(account::statements("e2e drop"), [] as [Value; 0]);
+    let line = Evidence::of("e2e drop").line("e2e drop");
+    assert_eq!(line["decision"], "Deny", "{line}");
+    assert_eq!(line["code"], "FG-2002", "{line}");
+    assert_eq!(line["outcome"], "Refused", "{line}");
 
     let reply = agent.sql("SELECT * FROM events");
     let message = reply["message"].as_str().unwrap_or_default();
@@ -164,123 +171,67 @@ fn a_policy_change_reaches_a_living_session_within_five_seconds() {
 }
 
 #[test]
-fn a_login_without_a_policy_is_refused_with_the_reason() {
-    let world = World::bare("no-policy");
-    let agent = world.agent(Driver::Python5);
-    let start = Instant::now();
-    let reply = agent.sql("SELECT 1");
-    assert!(reply["message"].as_str().unwrap_or_default().contains("FG-1003"), "{reply}");
-    assert!(start.elapsed() < Duration::from_secs(30), "no retry storm");
-}
-
-#[test]
-fn refusals_are_clear_and_come_at_once() {
-    let world = World::new("refusals");
-    let agent = world.agent(Driver::Python5);
-    for (sql, code) in [
-        ("SELECT * FROM", "FG-2001"),
-        ("SELECT 1; SELECT 2", "000008"),
-        ("GRANT ROLE steward TO USER x", "FG-2002"),
-        ("PUT file:///etc/passwd @~", "FG-"),
-        ("SELECT * FROM nowhere_at_all", "FG-2012"),
-        ("USE ROLE accountadmin", "FG-2008"),
-    ] {
-        let start = Instant::now();
-        let reply = agent.sql(sql);
-        assert_eq!(reply["ok"], false, "{sql}: {reply}");
-        let text = reply.to_string();
-        assert!(text.contains(code) || text.contains("statement count"), "{sql}: {reply}");
-        assert!(start.elapsed() < Duration::from_secs(20), "{sql}");
-    }
-}
-
-#[test]
 fn humans_get_their_own_roles_in_the_same_pod_and_a_bad_token_is_refused() {
     let world = World::new("humans");
     let agent = world.agent(Driver::Python5);
+    // Stewards see the e-mail addresses as they are.
+    let except = r#"[{"op":"add","path":"/spec/masking/1/exceptSubjects","value":[{"groups":["data-stewards"]}]}]"#;
+    let patched =
+        world.kubectl(&["patch", "accesspolicy", "support-agents", "--type=json", "-p", except]);
+    assert!(patched.ok, "{}", patched.err);
+    std::thread::sleep(Duration::from_secs(5));
     let role = |token: &str| {
         let connect = json!({"authenticator": "oauth", "token": token, "user": "agent"});
-        agent.run(Driver::Python5, &json!({"sql": "SELECT current_role()", "connect": connect}))
+        let sql = "SELECT current_role(), email, ssn FROM customers WHERE id = 1 /* e2e humans */";
+        agent.run(Driver::Python5, &json!({"sql": sql, "connect": connect}))
     };
-    let token = |user: &str, client: &str| {
-        let answer = kubectl(&[
-            "exec",
-            "-n",
-            "idp",
-            "deployment/idp",
-            "--",
-            "node",
-            "token.mjs",
-            user,
-            client,
-        ]);
+    let token = |words: &[&str]| {
+        let idp = ["exec", "-n", "idp", "deployment/idp", "--", "node", "token.mjs"];
+        let answer = kubectl(&[&idp[..], words].concat());
         assert!(answer.ok, "{}", answer.err);
         answer.out.trim().to_owned()
     };
-    let alice = token("alice", "agent");
-    assert_eq!(cells(&role(&alice), 0), [Some("ANALYST".to_owned())]);
-    assert_eq!(cells(&role(&token("carol", "agent")), 0), [Some("STEWARD".to_owned())]);
+    let alice = token(&["alice", "agent"]);
+    let email = |role_of: &Value| cells(role_of, 1)[0].clone().unwrap();
+    let reply = role(&alice);
+    assert_eq!(cells(&reply, 0), [Some("ANALYST".to_owned())]);
+    assert!(!email(&reply).starts_with("ada.fischer@"), "{reply}");
+    let reply = role(&token(&["carol", "agent"]));
+    assert_eq!(cells(&reply, 0), [Some("STEWARD".to_owned())]);
+    assert!(email(&reply).starts_with("ada.fischer@"), "{reply}");
+    assert!(!reply.to_string().contains("123-45-6789"), "{reply}");
+    // Both subjects stand in the record, with their groups.
+    let json = eventually("both sessions", Duration::from_secs(60), || {
+        let json = Evidence::of("e2e humans").export("json");
+        if json.matches("e2e humans").count() >= 2 { Ok(json) } else { Err(json) }
+    });
+    for (human, group) in [("alice", "analysts"), ("carol", "data-stewards")] {
+        let said = |line: &Value| {
+            line["human"].as_str().is_some_and(|name| name.contains(human))
+                && line["groups"] == json!([group])
+                && line["verified"] == true
+        };
+        let lines = json.lines().filter(|line| line.contains("e2e humans"));
+        let mut lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        assert!(lines.any(|line| said(&line)), "{human}: {json}");
+    }
 
     let (signed, signature) = alice.rsplit_once('.').unwrap();
     let mut bytes = signature.to_owned().into_bytes();
     bytes[20] = if bytes[20] == b'A' { b'B' } else { b'A' };
     let forged = format!("{signed}.{}", String::from_utf8(bytes).unwrap());
-    let old = token("alice", "agent-brief");
+    let old = token(&["alice", "agent-brief"]);
+    let foreign = token(&["alice", "agent", "https://another.snowflakecomputing.com"]);
     // Its second is over, and the leeway for clocks as well.
     std::thread::sleep(Duration::from_secs(63));
-    for (bad, why) in
-        [(forged.as_str(), "signature"), (old.as_str(), "expired"), ("no token at all", "")]
-    {
+    for (bad, why) in [
+        (forged.as_str(), "signature"),
+        (old.as_str(), "expired"),
+        (foreign.as_str(), "audience"),
+        ("no token at all", ""),
+    ] {
         let reply = role(bad);
         let message = reply["message"].as_str().unwrap_or_default();
         assert!(message.contains("FG-1001") && message.contains(why), "{why}: {reply}");
     }
-}
-
-#[test]
-fn without_the_operator_sessions_go_on_until_the_lease_ends_and_then_refuse() {
-    // A connection of its own with a short lease: the others must not notice.
-    let world = World::new("lease");
-    let connection =
-        kubectl(&["get", "snowflakeconnection", "-n", "agents", "demo", "-o", "json"]).out;
-    let mut connection: Value = serde_json::from_str(&connection).unwrap();
-    let lease = connection["spec"]["policyLease"].as_str().unwrap_or_default().to_owned();
-    connection["spec"]["policyLease"] = json!("15s");
-    connection["metadata"] = json!({"name": "demo", "namespace": "agents"});
-    assert!(apply(&connection.to_string()).ok);
-    let agent = world.agent(Driver::Python5);
-    let script = "import snowflake.connector as s, time\n\
-                  c = s.connect(account='demo', user='agent', password='placeholder')\n\
-                  for _ in range(200):\n\
-                  \x20   try: c.cursor().execute('SELECT count(*) FROM orders'); print('ok', flush=True)\n\
-                  \x20   except s.errors.Error as e: print(e.msg, flush=True)\n\
-                  \x20   time.sleep(1)\n";
-    let mut child = agent.start_python(script);
-    let mut out = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    let mut wait_for = |part: &str| {
-        let seen: Vec<String> = out
-            .by_ref()
-            .map_while(Result::ok)
-            .take(100)
-            .take_while(|line| !line.contains(part))
-            .collect();
-        assert!(seen.len() < 100, "{part} never came: {:?}", seen.last());
-        seen
-    };
-    wait_for("ok");
-    let scale = |to: &str| {
-        kubectl(&["scale", "-n", "frostgate-system", "deployment/frostgate-operator", to])
-    };
-    assert!(scale("--replicas=0").ok);
-    let lived = wait_for("FG-2009");
-    assert!(
-        lived.iter().filter(|line| *line == "ok").count() >= 5,
-        "the session went on for a while: {lived:?}"
-    );
-    assert!(scale("--replicas=1").ok);
-    wait_for("ok");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    connection["spec"]["policyLease"] = json!(lease);
-    assert!(apply(&connection.to_string()).ok);
 }

@@ -141,6 +141,8 @@ class Session:
             "database": self.database, "schema": self.schema, "warehouse": self.warehouse,
             "application": self.application, "opened": self.opened, "ended": self.ended,
             "query_tag": self.parameter("QUERY_TAG"),
+            # what an agent must never see, for those who look for it
+            "token": self.token, "master_token": self.master,
         }
 
 

@@ -10,7 +10,7 @@ fn sidecar() -> Sidecar {
         operator_url: "https://frostgate-operator.frostgate-system.svc:8443".into(),
         operator_ca: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".into(),
         resources: json!({"requests": {"cpu": "20m", "memory": "48Mi"}, "limits": {"memory": "256Mi"}}),
-        spool_limit: "1Gi".into(),
+        spool_bytes: 1 << 30,
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::account::{Account, CHUNK_HOST, HOST, private};
 use super::story::{Beside, answer, chapter, expect, said, typed};
+use crate::image::product;
 use crate::process::{self, command};
 use crate::progress::{say, wait};
 use crate::python;
@@ -49,20 +50,20 @@ impl Stage {
     /// The account's administrator, for those who go around Frostgate.
     pub(crate) const ADMIN_PASSWORD: &str = "for the demonstration only";
 
-    /// Sets it; optimized for measurements.
+    /// Sets it; optimized for measurements, with the binary that the images hold.
     pub(crate) fn set(optimized: bool, keep: bool) -> Result<Self> {
-        say("building frostgate");
-        let profile = if optimized { "release" } else { "dev" };
-        process::run(
-            command(
-                "cargo",
-                ["build", "--quiet", "--profile", profile, "--package", "frostgate-cli"],
-            )
-            .current_dir(workspace::root()),
-        )?;
         let target = workspace::target();
-        let folder = if optimized { "release" } else { "debug" };
-        let frostgate = target.join(folder).join("kubectl-frostgate");
+        let frostgate = if optimized {
+            product::compile()?;
+            product::program("kubectl-frostgate")?
+        } else {
+            say("building frostgate");
+            process::run(
+                command("cargo", ["build", "--quiet", "--package", "frostgate-cli"])
+                    .current_dir(workspace::root()),
+            )?;
+            target.join("debug/kubectl-frostgate")
+        };
         let source = workspace::root().join("e2e/warehouse");
         let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
         let account_python = python::environment("warehouse", &lists)?;
@@ -93,6 +94,7 @@ impl Stage {
             )
             .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
             .args(["--port", &account_port.to_string(), "--admin-port", &account_admin.to_string()])
+            .args(["--admin-password", Self::ADMIN_PASSWORD])
             .arg("--tls-cert")
             .arg(&account.certificate)
             .arg("--tls-key")

@@ -20,14 +20,17 @@ use super::registry::Image;
 /// Python as Debian has it: driver packages are chosen for this version, not for this machine's.
 const PYTHON: &str = "3.11";
 
-/// Both generations of the Python driver, each in an environment of its own, and `snow`.
+/// Both generations of the Python driver, each in an environment of its own, `snow`, and what looks at pages.
 pub(super) fn python() -> Result<Image> {
     let source = workspace::root().join("e2e/agents/python");
     let mut layers = vec![python_root()?];
-    for name in ["connector4", "connector5", "snow"] {
+    for name in ["connector4", "connector5", "snow", "tools"] {
         layers.push(environment(name, &source.join(format!("{name}.txt")))?);
     }
-    layers.push(files(&[("agent/agent.py", &source.join("agent.py"))])?);
+    layers.push(files(&[
+        ("agent/agent.py", &source.join("agent.py")),
+        ("agent/raw.py", &source.join("raw.py")),
+    ])?);
     Ok(Image {
         name: "agent-python".to_owned(),
         tag: "latest".to_owned(),
