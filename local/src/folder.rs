@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use crds::lower::{self, Pod};
+use crds::annotations;
+use crds::lower::Pod;
 use crds::{ApprovalRequest, SnowflakeConnection};
 use futures::stream::BoxStream;
 use kube::ResourceExt;
+use operator::directory::{Attached, Directory, Name};
 use operator::objects::{Attachment, Error, Human, Objects, Source, Workload};
 use operator::outbound::Names;
 use tokio::sync::watch;
@@ -27,7 +29,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Folder {
     path: PathBuf,
     manifests: ArcSwap<Manifests>,
-    changed: watch::Sender<u64>,
+    /// The same rules as in a cluster say what holds for whom.
+    directory: Directory,
     pub(crate) requests: Arc<Requests>,
     token: Zeroizing<String>,
     workload: Workload,
@@ -59,10 +62,10 @@ impl Folder {
     ) -> Result<Self, ManifestError> {
         let manifests = Manifests::read(path)?;
         let Asker { workload, labels, connection, claimed, names, token } = asker;
-        Ok(Self {
+        let folder = Self {
             path: path.to_owned(),
-            manifests: ArcSwap::from_pointee(manifests),
-            changed: watch::Sender::new(0),
+            manifests: ArcSwap::default(),
+            directory: Directory::default(),
             requests,
             token,
             workload,
@@ -70,7 +73,19 @@ impl Folder {
             connection,
             claimed,
             names,
-        })
+        };
+        folder.take(manifests);
+        Ok(folder)
+    }
+
+    fn take(&self, manifests: Manifests) {
+        for (namespace, labels) in &manifests.namespaces {
+            self.directory.put_namespace(namespace, labels);
+        }
+        let connections = manifests.connections.iter().map(|one| (**one).clone()).collect();
+        let policies = manifests.policies.clone();
+        self.manifests.store(Arc::new(manifests));
+        self.directory.replace(connections, policies);
     }
 
     /// Reads the folder again whenever a file changed, for ever. What cannot be read leaves the last good state.
@@ -85,8 +100,7 @@ impl Folder {
             seen = now;
             match Manifests::read(&self.path) {
                 Ok(manifests) => {
-                    self.manifests.store(Arc::new(manifests));
-                    self.changed.send_modify(|count| *count += 1);
+                    self.take(manifests);
                     tracing::info!(folder = %self.path.display(), "policies read anew");
                 }
                 Err(error) => {
@@ -145,29 +159,23 @@ impl Objects for Folder {
     }
 
     async fn attachment(&self, workload: &Workload) -> Result<Attachment, Error> {
-        let connection = self.connection()?;
-        let manifests = self.manifests.load();
+        let asked = BTreeMap::from([(
+            annotations::CONNECTION.to_owned(),
+            Name::of(&*self.connection()?).to_string(),
+        )]);
         let pod = Pod {
             namespace: &workload.namespace,
             service_account: &workload.service_account,
             labels: &self.labels,
         };
-        let policies = manifests.policies.iter().filter(|policy| {
-            manifests.connection_of(policy).is_some_and(|named| Arc::ptr_eq(named, &connection))
-        });
-        let documents = lower::baseline(&connection)
-            .into_iter()
-            .chain(policies.filter_map(|policy| lower::lower(policy, pod)))
-            .collect();
-        let suspended = connection
-            .spec
-            .suspend
-            .then(|| format!("SnowflakeConnection {} is suspended", connection.name_any()));
+        let attached = self.directory.snapshot().attach(pod, &asked);
+        let Attached { connection, documents, suspended } =
+            attached.map_err(|error| Error::Missing(error.to_string()))?;
         Ok(Attachment { connection, documents, suspended })
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.directory.changes()
     }
 
     async fn connections(&self) -> Result<Vec<Arc<SnowflakeConnection>>, Error> {

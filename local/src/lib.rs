@@ -100,7 +100,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     private_folder(&state)?;
     let token = Zeroizing::new(Uuid::new_v4().to_string());
     let requests = Requests::open(&state.join("requests")).map(Arc::new).map_err(at(&state))?;
-    let folder = Arc::new(open(&config, requests.clone(), token.clone())?);
+    let folder = Arc::new(open(&config, &state, requests.clone(), token.clone())?);
     let connection = folder.connection().map_err(|error| LocalError::Unclear(error.to_string()))?;
 
     let (listener, control, ca, tls) = control_door().await?;
@@ -151,6 +151,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
 /// The folder and the one workload that asks.
 fn open(
     config: &Config,
+    state: &Path,
     requests: Arc<Requests>,
     token: Zeroizing<String>,
 ) -> Result<Folder, LocalError> {
@@ -161,8 +162,7 @@ fn open(
     let workload = Workload {
         namespace,
         pod: "local".to_owned(),
-        // A new one for each run: what an earlier run left behind belongs to nobody any more and is swept.
-        pod_uid: Uuid::new_v4().to_string(),
+        pod_uid: workload_uid(&state.join("workload"))?,
         service_account: config.service_account.clone(),
         kind: "Local".to_owned(),
         name: user(),
@@ -186,6 +186,19 @@ fn open(
         token,
     };
     Ok(Folder::open(&config.config, requests, asker)?)
+}
+
+/// Who the workload is, the same in every run: the next one ends and ships what one that was killed left behind.
+fn workload_uid(path: &Path) -> Result<String, LocalError> {
+    match fs::read_to_string(path) {
+        Ok(uid) => Ok(uid.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let uid = Uuid::new_v4().to_string();
+            fs::write(path, format!("{uid}\n")).map_err(at(path))?;
+            Ok(uid)
+        }
+        Err(error) => Err(at(path)(error)),
+    }
 }
 
 /// The control API's listener on a port that nobody else knows, with a certificate made for this run.

@@ -1,13 +1,13 @@
 //! A folder of YAML, read as `kubectl apply` would read it: the three kinds, Secrets and ConfigMaps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crds::{AccessPolicy, SnowflakeConnection, check};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::ResourceExt;
 use operator::objects::{Source, SourceKind};
 use serde::Deserialize;
@@ -22,6 +22,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 pub(crate) struct Manifests {
     pub(crate) connections: Vec<Arc<SnowflakeConnection>>,
     pub(crate) policies: Vec<AccessPolicy>,
+    /// Labels, for connections that choose namespaces by them.
+    pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
     values: HashMap<Source, Zeroizing<Vec<u8>>>,
 }
 
@@ -127,8 +129,13 @@ impl Manifests {
                 let data = map.data.unwrap_or_default().into_iter();
                 self.keep(&source, data.map(|(key, value)| (key, value.into_bytes())));
             }
+            "Namespace" => {
+                let namespace: Namespace = object(value)?;
+                let labels = namespace.metadata.labels.unwrap_or_default();
+                self.namespaces.insert(namespace.metadata.name.unwrap_or_default(), labels);
+            }
             // A folder may be shared with a cluster: what only a cluster needs is no mistake here.
-            "Namespace" | "ServiceAccount" | "Deployment" | "Role" | "RoleBinding" => {}
+            "ServiceAccount" | "Deployment" | "Role" | "RoleBinding" => {}
             other => return Err(format!("kind {other:?} is not known here")),
         }
         Ok(())

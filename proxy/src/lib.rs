@@ -84,6 +84,8 @@ pub(crate) struct Parts {
     pub(crate) chunks: Chunks,
     pub(crate) answers: Answers,
     pub(crate) metrics: Metrics,
+    /// Sessions that are over, and why, where the operator has not heard of it yet.
+    untold: Mutex<BTreeMap<String, String>>,
     /// Tasks of statements and closings: shutting down waits for them.
     pub(crate) statements: TaskTracker,
     standing: watch::Receiver<Standing>,
@@ -174,6 +176,10 @@ impl Proxy {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         recorder.metrics().register(&mut registry);
+        // Their tokens went with the process that had made them.
+        let untold = recorder.left_behind().iter();
+        let untold = untold.map(|session| (session.clone(), "SidecarRestarted".to_owned()));
+        let untold = Mutex::new(untold.collect());
         let parts = Arc::new_cyclic(|this| Parts {
             limits: config.limits,
             timings: config.timings,
@@ -185,6 +191,7 @@ impl Proxy {
             chunks: Chunks::new(config.limits.chunks_at_once),
             answers: Answers::new(config.limits.answers),
             metrics,
+            untold,
             statements: TaskTracker::new(),
             standing,
             resolve: config.resolve,
@@ -303,12 +310,36 @@ impl Parts {
         if let Err(error) = session.recording.close(reason).await {
             tracing::error!(%error, session = session.id, "a recording was not closed");
         }
-        if let Err(error) = self.operator.close(&session.id, reason).await {
-            tracing::warn!(%error, session = session.id, "the operator was not told of a closed session");
-        }
+        self.tell_closed(&session.id, reason).await;
         session.ended.cancel();
         self.metrics.sessions.set(i64::try_from(self.sessions.open().len()).unwrap_or(i64::MAX));
         tracing::info!(session = session.id, reason, "session closed");
+    }
+
+    /// Tells the operator that a session is over, so that its credential goes; what it cannot hear now it hears later.
+    async fn tell_closed(&self, session: &str, reason: &str) {
+        match self.operator.close(session, reason).await {
+            Ok(()) => {}
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(%error, session, "the operator was not told of a closed session yet");
+                self.untold().insert(session.to_owned(), reason.to_owned());
+            }
+            Err(error) => {
+                tracing::info!(%error, session, "the operator has closed the session already");
+            }
+        }
+    }
+
+    fn untold(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the operator what it has not heard yet.
+    async fn tell_again(&self) {
+        let untold = std::mem::take(&mut *self.untold());
+        for (session, reason) in untold {
+            self.tell_closed(&session, &reason).await;
+        }
     }
 
     /// Lets what runs end, closes every session, ships what is recorded; within the time for it.

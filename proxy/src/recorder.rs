@@ -272,6 +272,12 @@ impl Recorder {
         &self.shared.metrics
     }
 
+    /// Sessions that ended with the process before this one, without a word to anybody.
+    #[must_use]
+    pub fn left_behind(&self) -> &[String] {
+        self.shared.spool.left_behind()
+    }
+
     /// Bytes in the spool.
     #[must_use]
     pub fn spool_bytes(&self) -> u64 {

@@ -1,5 +1,5 @@
 //! Looks after sessions: idle and absolute limits, renewals at both ends, deserted statements, closings from the
-//! operator.
+//! operator and to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ fn look(parts: &Arc<Parts>) {
         let age = i64::try_from(ruling.received.elapsed().as_secs()).unwrap_or(i64::MAX);
         parts.metrics.staleness.set(age);
     }
+    let teller = Arc::clone(parts);
+    parts.statements.spawn(async move { teller.tell_again().await });
     let idle = ruling
         .map(|ruling| ruling.connection.session_idle_seconds)
         .filter(|seconds| *seconds > 0)

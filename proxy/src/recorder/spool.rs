@@ -43,13 +43,15 @@ pub(super) struct Spool {
     limit: u64,
     used: Arc<AtomicU64>,
     gauge: Gauge<i64>,
+    left_behind: Arc<[String]>,
 }
 
 impl Spool {
     /// Takes up the folder, ending what a crash left in it.
     pub(super) fn open(dir: PathBuf, limit: u64, gauge: Gauge<i64>) -> Result<Self, Unrecorded> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let spool = Self { dir: dir.into(), limit, used: Arc::default(), gauge };
+        let left_behind = sessions(&dir)?.into();
+        let spool = Self { dir: dir.into(), limit, used: Arc::default(), gauge, left_behind };
         for (session, number, path) in spool.files()? {
             match path.extension().and_then(|it| it.to_str()) {
                 Some(HOT) => recover(&session, number, &path)?,
@@ -61,6 +63,11 @@ impl Spool {
         let used = spool.files()?.into_iter().filter_map(|(_, _, path)| path.metadata().ok());
         spool.add(used.map(|it| it.len()).sum());
         Ok(spool)
+    }
+
+    /// Sessions whose recording the process before this one did not finish: each has its folder as long as it is open.
+    pub(super) fn left_behind(&self) -> &[String] {
+        &self.left_behind
     }
 
     /// Bytes in the folder.
@@ -150,13 +157,8 @@ impl Spool {
     /// Every file of every session: session, number, path; in order.
     fn files(&self) -> io::Result<Vec<(String, u64, PathBuf)>> {
         let mut files = Vec::new();
-        for session in fs::read_dir(&self.dir)? {
-            let session = session?;
-            if !session.file_type()?.is_dir() {
-                continue;
-            }
-            let Ok(name) = session.file_name().into_string() else { continue };
-            for file in fs::read_dir(session.path())? {
+        for name in sessions(&self.dir)? {
+            for file in fs::read_dir(self.dir.join(&name))? {
                 let path = file?.path();
                 let number = path.file_stem().and_then(|it| it.to_str()?.parse().ok());
                 if let Some(number) = number {
@@ -167,6 +169,18 @@ impl Spool {
         files.sort();
         Ok(files)
     }
+}
+
+/// The sessions that have a folder.
+fn sessions(dir: &Path) -> io::Result<Vec<String>> {
+    let mut sessions = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sessions.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(sessions)
 }
 
 /// Ends a segment that a crash left without a seal: cuts off what is not whole, and says so in it.

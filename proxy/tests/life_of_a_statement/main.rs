@@ -617,6 +617,35 @@ async fn a_logout_ends_the_session_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_logout_that_the_operator_does_not_hear_is_told_again() {
+    let scene = Scene::set().await;
+    let driver = scene.driver().await;
+    scene.operator.silent.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (_, answer) = driver.post("/session?delete=true", &json!({})).await;
+    assert_eq!(answer["success"], true);
+    tokio::time::sleep(timings().operator).await;
+    assert!(scene.operator.closed.lock().unwrap().is_empty());
+    scene.operator.silent.store(false, std::sync::atomic::Ordering::Relaxed);
+    eventually(async || !scene.operator.closed.lock().unwrap().is_empty()).await;
+    assert_eq!(scene.operator.closed.lock().unwrap()[0].1, "Logout");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_a_process_that_was_killed_are_ended_by_the_next() {
+    let spool = tempfile::tempdir().unwrap();
+    std::fs::create_dir(spool.path().join("session-1")).unwrap();
+    let scene = Scene::with(|config| {
+        config.recorder = proxy::recorder::Config::new(spool.path().into(), 1 << 30);
+    })
+    .await;
+    eventually(async || !scene.operator.closed.lock().unwrap().is_empty()).await;
+    let closed = scene.operator.closed.lock().unwrap().clone();
+    assert_eq!(closed, [("session-1".to_owned(), "SidecarRestarted".to_owned())]);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_change_and_a_suspension_hold_for_the_next_statement_of_a_living_session() {
     let scene = Scene::set().await;
     let driver = scene.driver().await;
