@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a command-line tool talks to its user")]
 
+mod analytics;
 mod bench;
 mod chart;
 mod check;
@@ -37,6 +38,8 @@ enum Task {
     Tidy,
     /// Everything that a change must pass: formatting, lints, tidiness, tests
     Check(check::Arguments),
+    /// Decide the benchmark queries, and compare our lineage with another's
+    Analytics,
     /// A real Kubernetes cluster on this machine, in a network namespace of its own
     Cluster(cluster::Arguments),
     /// Build container images and push them to the cluster's registry
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Generate => generate::run(),
         Task::Tidy => tidy::run(),
         Task::Check(arguments) => check::run(&arguments),
+        Task::Analytics => analytics::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(arguments),
         Task::Demo(arguments) => demo::run(&arguments),

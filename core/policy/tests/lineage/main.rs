@@ -1,0 +1,173 @@
+//! Our lineage against SQLGlot's, column by column. Every difference stands in `differences.yaml` with its reason: a
+//! source that only SQLGlot sees could be a leak of ours. `cargo xtask analytics` traces the queries and names the
+//! file in `FROSTGATE_TRACES`.
+
+#![expect(clippy::disallowed_methods, reason = "the traces are in a file")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use sql::{Catalog, CatalogColumn, Definition, Lineage, Name, Object, Session};
+
+/// Statements over one catalog, as `trace.py` prints them.
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    database: String,
+    schema: String,
+    tables: IndexMap<String, IndexMap<String, String>>,
+    views: IndexMap<String, View>,
+    statements: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+struct View {
+    sql: Option<String>,
+    columns: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Statement {
+    sql: String,
+    /// The sources of each output column, unless SQLGlot cannot tell.
+    columns: Option<Vec<BTreeSet<String>>>,
+}
+
+/// `differences.yaml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    /// What each reason means.
+    reasons: BTreeMap<String, String>,
+    differences: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    of: String,
+    #[serde(flatten)]
+    difference: Difference,
+    because: String,
+}
+
+/// How the sources of one output column differ.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Difference {
+    column: usize,
+    /// Sources that only we see.
+    #[serde(default)]
+    ours: BTreeSet<String>,
+    /// Sources that only SQLGlot sees.
+    #[serde(default)]
+    theirs: BTreeSet<String>,
+}
+
+#[test]
+#[ignore = "needs SQLGlot's lineage: cargo xtask analytics"]
+fn every_difference_from_another_lineage_has_a_reason() {
+    let path = std::env::var("FROSTGATE_TRACES").expect("FROSTGATE_TRACES names a file");
+    let groups: Vec<Group> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lineage/differences.yaml");
+    let listed: Listed = serde_yaml::from_str(&std::fs::read_to_string(list).unwrap()).unwrap();
+    let mut known = BTreeSet::new();
+    for Entry { of, difference, because } in &listed.differences {
+        assert!(listed.reasons.contains_key(because), "{of}: {because} is no reason");
+        assert!(known.insert((of.clone(), difference.clone())), "{of} is listed twice");
+    }
+    let (mut compared, mut alike) = (0, 0);
+    let mut new = String::new();
+    for group in &groups {
+        for (index, statement) in group.statements.iter().enumerate() {
+            let Some((ours, theirs)) = group.both(statement) else { continue };
+            let of = match group.name.as_str() {
+                benchmark @ ("tpch" | "tpcds") => format!("{benchmark} {}", index + 1),
+                _ => statement.sql.clone(),
+            };
+            compared += ours.len();
+            for difference in differences(&ours, &theirs) {
+                if !known.remove(&(of.clone(), difference.clone())) {
+                    let line = |name, sources: &BTreeSet<String>| match sources.len() {
+                        0 => String::new(),
+                        _ => format!(", {name}: {:?}", Vec::from_iter(sources)),
+                    };
+                    let Difference { column, ours, theirs } = &difference;
+                    let sides = line("ours", ours) + &line("theirs", theirs);
+                    writeln!(new, "  - {{of: {of:?}, column: {column}{sides}, because: ?}}")
+                        .unwrap();
+                }
+            }
+            alike += usize::from(ours == theirs);
+        }
+    }
+    assert!(new.is_empty(), "differences without a reason:\n{new}");
+    assert!(known.is_empty(), "listed, and no longer so: {known:#?}");
+    assert!(compared > 900, "only {compared} columns were compared");
+    println!("{compared} columns compared, {alike} statements alike");
+}
+
+impl Group {
+    /// The sources of each output column as we and as SQLGlot see them, where both see any.
+    fn both(
+        &self,
+        statement: &Statement,
+    ) -> Option<(Vec<BTreeSet<String>>, Vec<BTreeSet<String>>)> {
+        let theirs = statement.columns.clone()?;
+        let session = Session {
+            database: Some(self.database.clone()),
+            schema: Some(self.schema.clone()),
+            ..Session::default()
+        };
+        let analysis = sql::analyze(&statement.sql, &session, &self.catalog());
+        match &analysis.lineage {
+            Lineage::Columns(outputs) if analysis.problem.is_none() => {
+                let sources = |output: &sql::Output| {
+                    output.sources.iter().map(ToString::to_string).collect::<BTreeSet<_>>()
+                };
+                Some((outputs.iter().map(sources).collect(), theirs))
+            }
+            // Refused, or nothing of the account's tables: nothing passes unmasked.
+            Lineage::Columns(_) | Lineage::Metadata | Lineage::Unknown(_) => None,
+        }
+    }
+
+    fn catalog(&self) -> Catalog {
+        let column = |name: &String, data_type: &str| CatalogColumn {
+            name: name.clone(),
+            data_type: data_type.to_owned(),
+        };
+        let tables = self.tables.iter().map(|(name, columns)| Object {
+            name: name_of(name),
+            columns: columns.iter().map(|(name, data_type)| column(name, data_type)).collect(),
+            definition: Definition::Table,
+        });
+        let views = self.views.iter().map(|(name, view)| Object {
+            name: name_of(name),
+            columns: view.columns.iter().map(|name| column(name, "")).collect(),
+            definition: view.sql.clone().map_or(Definition::Opaque, Definition::View),
+        });
+        Catalog::new(tables.chain(views))
+    }
+}
+
+fn differences(ours: &[BTreeSet<String>], theirs: &[BTreeSet<String>]) -> Vec<Difference> {
+    let nothing = BTreeSet::new();
+    (0..ours.len().max(theirs.len()))
+        .filter_map(|column| {
+            let one = ours.get(column).unwrap_or(&nothing);
+            let two = theirs.get(column).unwrap_or(&nothing);
+            (one != two).then(|| Difference {
+                column,
+                ours: one.difference(two).cloned().collect(),
+                theirs: two.difference(one).cloned().collect(),
+            })
+        })
+        .collect()
+}
+
+fn name_of(text: &str) -> Name {
+    let parts: Vec<&str> = text.split('.').map(|part| part.trim_matches('"')).collect();
+    Name::new(parts[0], parts[1], parts[2])
+}
