@@ -4,6 +4,7 @@
 //! says with [`Exit`] what scripts must know.
 
 mod approve;
+mod classify;
 mod cluster;
 mod deny;
 mod export;
@@ -57,6 +58,8 @@ enum Command {
     Why(why::Args),
     /// Try policies on statements, without a cluster and without Snowflake
     Test(test::Args),
+    /// Judge statements from standard input, one JSON line each
+    Classify(classify::Args),
     /// Enforce policies on this machine, without a cluster
     Local(local::Config),
 }
@@ -99,6 +102,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Sessions(args) => sessions::run(&args, &mut out),
         Command::Why(args) => why::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
+        Command::Classify(args) => classify::run(&args, &mut out),
         Command::Local(config) => {
             drop(out);
             return serve(config);

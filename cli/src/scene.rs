@@ -68,10 +68,10 @@ struct View {
 
 /// Policies, and what they are tried on.
 pub(crate) struct Scene {
-    policy: Policy,
-    principal: Principal,
-    session: Session,
-    catalog: Catalog,
+    pub(crate) policy: Policy,
+    pub(crate) principal: Principal,
+    pub(crate) session: Session,
+    pub(crate) catalog: Catalog,
 }
 
 impl Cases {

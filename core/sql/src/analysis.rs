@@ -15,12 +15,15 @@ pub struct Analysis {
     pub words: Vec<Word>,
     /// What it does to the world.
     pub effect: Effect,
-    /// Whether the parser (or a complete parser of ours) read all of it.
+    /// Whether the parser (or a complete parser of ours) read all of it. That alone is no understanding: see `problem`.
     pub parsed: bool,
     /// Why it is not understood; then nothing else here may be taken as complete, and it is refused.
     pub problem: Option<Problem>,
     /// A form that the proxy answers itself.
     pub form: Form,
+    /// What `USE` names, part by part as stored; empty for every other statement. The state of a session is what the
+    /// server says, this is for where no server is.
+    pub switches_to: Vec<String>,
     /// Every object it touches, and how.
     pub objects: Vec<Touch>,
     /// The catalog's entries of the objects it reads, views and what is behind them.

@@ -69,17 +69,21 @@ fn understand(
     }
     let mut resolver = Resolver::new(session, catalog);
     let read = if command::is_own(analysis.word) {
-        command::read(text, tokens, &mut resolver, analysis)
+        let read = command::read(text, tokens, &mut resolver, analysis);
+        analysis.parsed = read.is_ok();
+        read
     } else if let Some(query_id) = command::result_scan(text, tokens) {
         analysis.form = Form::ResultScan { query_id };
         analysis.lineage = Lineage::Metadata;
+        analysis.parsed = true;
         Ok(())
     } else {
-        dialect::parse(text, tokens)
-            .and_then(|tree| statement::walk(&tree, &mut resolver, analysis))
+        dialect::parse(text, tokens).and_then(|tree| {
+            analysis.parsed = statement::agrees(&tree, analysis.word);
+            statement::walk(&tree, &mut resolver, analysis)
+        })
     };
     resolver.finish(analysis);
-    analysis.parsed = read.is_ok();
     read
 }
 
@@ -176,6 +180,7 @@ impl Analysis {
             parsed: false,
             problem: None,
             form: Form::Ordinary,
+            switches_to: Vec::new(),
             objects: Vec::new(),
             tables: Vec::new(),
             temporary: false,

@@ -58,6 +58,16 @@ impl Catalog {
         Self { objects: Arc::new(all) }
     }
 
+    /// This catalog without some objects.
+    #[must_use]
+    pub fn without<'a>(&self, names: impl IntoIterator<Item = &'a Name>) -> Self {
+        let mut all = HashMap::clone(&self.objects);
+        for name in names {
+            all.remove(name);
+        }
+        Self { objects: Arc::new(all) }
+    }
+
     /// The object of that name.
     #[must_use]
     pub fn get(&self, name: &Name) -> Option<&Arc<Object>> {

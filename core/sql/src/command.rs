@@ -134,7 +134,7 @@ pub(crate) fn read(
         | Word::UseSecondaryRoles
         | Word::UseWarehouse
         | Word::UseDatabase
-        | Word::UseSchema => reader.switch()?,
+        | Word::UseSchema => analysis.switches_to = reader.switch()?,
         Word::Set => reader.set()?,
         Word::Unset => {
             reader.skip();
@@ -354,19 +354,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn switch(&mut self) -> Result<(), Problem> {
+    fn switch(&mut self) -> Result<Vec<String>, Problem> {
         self.skip();
         if self.take_all("SECONDARY ROLES") {
-            if self.identifier().is_none() {
-                return self.missing("ALL or NONE");
-            }
-            return Ok(());
+            return match self.identifier() {
+                Some(which) => Ok(vec![which]),
+                None => self.missing("ALL or NONE"),
+            };
         }
         let _kind = self.take("ROLE")
             || self.take("WAREHOUSE")
             || self.take("DATABASE")
             || self.take("SCHEMA");
-        self.name().map(drop)
+        self.name()
     }
 
     fn set(&mut self) -> Result<(), Problem> {

@@ -67,7 +67,7 @@ pub(crate) fn walk(
             ast::Statement::CopyIntoSnowflake { .. },
             Word::CopyIntoTable | Word::CopyIntoLocation,
         ) => copy_into(statement, resolver),
-        (other, word) if kind_of(other).is_some_and(|kind| kind != word) => Err(Problem {
+        (other, word) if !agrees(other, word) => Err(Problem {
             reason: Reason::Ambiguous,
             message: format!("the statement begins like {word} and reads like something else"),
             offset: None,
@@ -76,6 +76,11 @@ pub(crate) fn walk(
     }?;
     analysis.lineage = Lineage::Metadata;
     Ok(())
+}
+
+/// Whether a tree can be of the kind that the head said.
+pub(crate) fn agrees(statement: &ast::Statement, word: Word) -> bool {
+    kind_of(statement).is_none_or(|kind| kind == word)
 }
 
 /// The kind of the trees that must never pass for another.

@@ -1,9 +1,8 @@
 //! Decisions as tables: `*.yaml` in this folder hold a policy, a catalog, a session and what is expected of each
-//! statement. Cases in the portable form of `form` are run too when `FROSTGATE_CASES` names a file of them.
+//! statement.
 
 #![expect(clippy::disallowed_methods, reason = "the tables are files")]
 
-mod form;
 mod table;
 
 use std::path::Path;
@@ -24,21 +23,5 @@ fn every_case_of_the_tables_is_decided_as_it_says() {
         }
     }
     assert!(count > 100, "only {count} cases were found");
-    assert!(wrong.is_empty(), "{} of {count} wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-#[test]
-fn every_case_of_a_given_file_is_decided_as_it_says() {
-    let Ok(path) = std::env::var("FROSTGATE_CASES") else {
-        return;
-    };
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let case: form::Case = serde_json::from_str(line).unwrap();
-        count += 1;
-        wrong.extend(case.run());
-    }
     assert!(wrong.is_empty(), "{} of {count} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

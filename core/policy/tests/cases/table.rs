@@ -1,11 +1,9 @@
 //! One table of cases: policies, a catalog, a session, and a line per statement.
 
 use indexmap::IndexMap;
-use policy::{Ceiling, Document, Human, Policy, Principal, Request};
+use policy::{Ceiling, Decision, Document, Effect, Human, Policy, Principal, Request};
 use serde::Deserialize;
 use sql::{Catalog, CatalogColumn, Definition, Name, Object, Session};
-
-use crate::form::verdict;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,6 +119,20 @@ impl Table {
             definition: view.sql.clone().map_or(Definition::Opaque, Definition::View),
         });
         Catalog::new(tables.chain(views))
+    }
+}
+
+/// A decision in one word and the positions that are masked.
+fn verdict(decision: &Decision) -> String {
+    match decision.effect {
+        Effect::Deny => "deny".into(),
+        Effect::Hold => "approve".into(),
+        Effect::Allow if decision.masks.is_empty() => "allow".into(),
+        Effect::Allow => {
+            let positions: Vec<String> =
+                decision.masks.iter().map(|mask| mask.position.to_string()).collect();
+            format!("mask:[{}]", positions.join(","))
+        }
     }
 }
 
