@@ -48,6 +48,14 @@ pub fn connection(connection: &SnowflakeConnection) -> Vec<Problem> {
                 );
             }
         }
+        for (index, alias) in endpoint.host_aliases.iter().enumerate() {
+            if alias.ip.parse::<IpAddr>().is_err() {
+                problems.add(
+                    format!("spec.endpoint.hostAliases[{index}].ip"),
+                    format!("{:?} is no address: write it as 10.0.0.1", alias.ip),
+                );
+            }
+        }
         if let Some(pem) = &endpoint.ca_bundle {
             problems.pem("spec.endpoint.caBundle", pem);
         }

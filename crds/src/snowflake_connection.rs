@@ -3,6 +3,9 @@
 #![allow(unreachable_pub, reason = "the schema derive copies each type into a function body")]
 #![allow(clippy::duplicated_attributes, reason = "each printer column is an attribute of its own")]
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -100,6 +103,22 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 43)))]
     pub private_networks: Vec<String>,
+    /// Addresses that stand in for DNS, as a Pod's do for its containers; of an account behind a private link, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub host_aliases: Vec<HostAlias>,
+}
+
+/// An address, and the hosts that are reached there.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostAlias {
+    /// The address; a private one must be in one of `privateNetworks` as well.
+    #[schemars(length(min = 2, max = 45))]
+    pub ip: String,
+    /// The hosts, as the account names them.
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 253)))]
+    pub hostnames: Vec<String>,
 }
 
 fn https() -> u16 {
@@ -417,6 +436,16 @@ impl SnowflakeConnectionSpec {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.endpoint.as_ref().map_or_else(https, |endpoint| endpoint.port)
+    }
+
+    /// Addresses that stand in for name resolution, by host.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, IpAddr> {
+        let aliases = self.endpoint.iter().flat_map(|endpoint| &endpoint.host_aliases);
+        aliases
+            .filter_map(|alias| Some((alias.ip.parse().ok()?, &alias.hostnames)))
+            .flat_map(|(ip, hosts)| hosts.iter().map(move |host| (host.to_ascii_lowercase(), ip)))
+            .collect()
     }
 
     /// The Secret with the privileged key.

@@ -51,7 +51,8 @@ fn a_good_connection_and_a_good_policy_have_no_problem() {
 fn every_error_of_a_connection_is_listed() {
     let bad = connection(&json!({
         "account": "a", "allowedRoles": ["ACCOUNTADMIN", "MAKER"], "policyLease": "1s",
-        "endpoint": {"privateNetworks": ["10.0.0.0/8", "10.0.0.0/40", "x"], "caBundle": "no"},
+        "endpoint": {"privateNetworks": ["10.0.0.0/8", "10.0.0.0/40", "x"], "caBundle": "no",
+            "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}, {"ip": "account", "hostnames": ["b"]}]},
         "credentials": {"mode": "EphemeralUser", "ephemeralUser": {
             "maxTtl": "5s",
             "provisioner": {"user": "P", "role": "MAKER", "privateKeyRef": {"name": "key"}},

@@ -1,5 +1,8 @@
 //! What the operator pushes on `GET /v1/stream`, one JSON object per line.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
@@ -70,6 +73,9 @@ pub struct Connection {
     /// Networks (CIDR) with private addresses that the account's and chunk hosts may resolve to.
     #[serde(default)]
     pub private_networks: Vec<String>,
+    /// Addresses that stand in for name resolution, by host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub host_aliases: BTreeMap<String, IpAddr>,
     /// How durable the attempt must be before a statement leaves.
     pub durability: Durability,
     /// Idle sessions end after this, seconds.

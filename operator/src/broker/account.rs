@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub(super) struct Login {
     host: String,
     port: u16,
     ca_bundle: Option<String>,
+    aliases: BTreeMap<String, IpAddr>,
     account: String,
     user: String,
     role: String,
@@ -157,6 +159,7 @@ impl Login {
             host: spec.host(),
             port: spec.port(),
             ca_bundle: spec.endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone()),
+            aliases: spec.aliases(),
             account: spec.account.clone(),
             user: user.clone(),
             role: role.ok_or_else(|| missing("allowed role"))?,
@@ -183,8 +186,12 @@ impl Account {
     pub(super) fn new(login: Login, names: &outbound::Names) -> Result<Self, Error> {
         let configured = |error: outbound::Error| Error::Configuration(error.to_string());
         let roots = login.ca_bundle.as_deref();
-        let client = outbound::client(roots, REQUEST_TIMEOUT, names).map_err(configured)?;
-        let chunks = outbound::client(roots, REQUEST_TIMEOUT, names).map_err(configured)?;
+        // The port of a URL counts, not that of an address.
+        let aliases =
+            login.aliases.iter().map(|(host, ip)| (host.clone(), SocketAddr::new(*ip, 0)));
+        let names = aliases.chain(names.clone()).collect();
+        let client = outbound::client(roots, REQUEST_TIMEOUT, &names).map_err(configured)?;
+        let chunks = outbound::client(roots, REQUEST_TIMEOUT, &names).map_err(configured)?;
         Ok(Self { login, client, chunks, session: Mutex::new(None) })
     }
 

@@ -187,6 +187,7 @@ fn describe(name: String, connection: &SnowflakeConnection) -> Connection {
         private_networks: endpoint
             .map(|endpoint| endpoint.private_networks.clone())
             .unwrap_or_default(),
+        host_aliases: spec.aliases(),
         durability: Durability::Spool,
         session_idle_seconds: spec.session.idle_timeout.as_secs(),
     }

@@ -22,6 +22,8 @@ pub(crate) struct Resolver(Arc<Inner>);
 struct Inner {
     /// Answers that are given.
     given: BTreeMap<String, SocketAddr>,
+    /// Addresses that the connection names for hosts, looked at like those of DNS.
+    aliases: BTreeMap<String, IpAddr>,
     /// Private networks that may be reached; `None` does not look at addresses.
     guard: Option<Vec<IpNet>>,
     dns: Option<TokioResolver>,
@@ -29,14 +31,19 @@ struct Inner {
 
 impl Resolver {
     /// For the account and its chunk stores: public addresses only, and the listed private networks.
-    pub(crate) fn guarded(given: BTreeMap<String, SocketAddr>, networks: Vec<IpNet>) -> Self {
-        Self(Arc::new(Inner { given, guard: Some(networks), dns: dns() }))
+    pub(crate) fn guarded(
+        given: BTreeMap<String, SocketAddr>,
+        aliases: BTreeMap<String, IpAddr>,
+        networks: Vec<IpNet>,
+    ) -> Self {
+        Self(Arc::new(Inner { given, aliases, guard: Some(networks), dns: dns() }))
     }
 
     /// For the operator, which is inside the cluster and proves itself by its certificate.
     pub(crate) fn for_operator(host: &str, address: Option<SocketAddr>) -> Self {
         let given = address.map(|address| (host.to_owned(), address)).into_iter().collect();
-        Self(Arc::new(Inner { given, guard: None, dns: dns() }))
+        let aliases = BTreeMap::new();
+        Self(Arc::new(Inner { given, aliases, guard: None, dns: dns() }))
     }
 
     /// The addresses of `host` that may be connected to.
@@ -45,7 +52,8 @@ impl Resolver {
         if let Some(address) = self.0.given.get(host) {
             return Ok(vec![*address]);
         }
-        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let literal = || host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        if let Some(address) = self.0.aliases.get(host).copied().or_else(literal) {
             self.admit(host, address)?;
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
@@ -173,10 +181,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_private_address_is_refused_unless_its_network_is_listed() {
-        let closed = Resolver::guarded(BTreeMap::new(), Vec::new());
+        let closed = Resolver::guarded(BTreeMap::new(), BTreeMap::new(), Vec::new());
         let error = closed.resolve("10.1.2.3").await.unwrap_err().to_string();
         assert!(error.contains("privateNetworks"), "{error}");
-        let open = Resolver::guarded(BTreeMap::new(), vec!["10.0.0.0/8".parse().unwrap()]);
+        let networks = vec!["10.0.0.0/8".parse().unwrap()];
+        let open = Resolver::guarded(BTreeMap::new(), BTreeMap::new(), networks);
         assert_eq!(open.resolve("10.1.2.3").await.unwrap().len(), 1);
         assert!(open.resolve("localhost").await.is_err());
     }
@@ -185,7 +194,19 @@ mod tests {
     async fn a_given_address_stands_in_for_a_name() {
         let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let given = BTreeMap::from([("acme.snowflakecomputing.com".to_owned(), address)]);
-        let resolver = Resolver::guarded(given, Vec::new());
+        let resolver = Resolver::guarded(given, BTreeMap::new(), Vec::new());
         assert_eq!(resolver.resolve("acme.snowflakecomputing.com").await.unwrap(), [address]);
+    }
+
+    #[tokio::test]
+    async fn an_alias_of_the_connection_stands_in_for_dns_and_is_looked_at_like_it() {
+        let host = "acme.privatelink.snowflakecomputing.com";
+        let aliases = BTreeMap::from([(host.to_owned(), "10.1.2.3".parse().unwrap())]);
+        let closed = Resolver::guarded(BTreeMap::new(), aliases.clone(), Vec::new());
+        let error = closed.resolve(host).await.unwrap_err().to_string();
+        assert!(error.contains("10.1.2.3") && error.contains("privateNetworks"), "{error}");
+        let networks = vec!["10.0.0.0/8".parse().unwrap()];
+        let open = Resolver::guarded(BTreeMap::new(), aliases, networks);
+        assert_eq!(open.resolve(host).await.unwrap(), ["10.1.2.3:0".parse().unwrap()]);
     }
 }

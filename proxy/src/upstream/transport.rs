@@ -92,7 +92,8 @@ impl Transport {
             }
             None => roots.extend(public()),
         }
-        let resolver = Resolver::guarded(given, networks);
+        let aliases = connection.host_aliases.clone();
+        let resolver = Resolver::guarded(given, aliases, networks);
         let account = pool(resolver.clone(), roots, connect)?;
         let stores = pool(resolver, store_roots, connect)?;
         let port =

@@ -104,6 +104,7 @@ async fn scene() -> (Scene, Warehouse) {
         port: 443,
         ca_bundle: Some(warehouse.ca.clone()),
         private_networks: Vec::new(),
+        host_aliases: BTreeMap::new(),
         durability: Durability::Spool,
         session_idle_seconds: 600,
     };

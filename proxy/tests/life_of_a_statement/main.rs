@@ -105,6 +105,7 @@ impl Scene {
             port: 443,
             ca_bundle: Some(account.ca.clone()),
             private_networks: Vec::new(),
+            host_aliases: BTreeMap::new(),
             durability: Durability::Spool,
             session_idle_seconds: 600,
         };
