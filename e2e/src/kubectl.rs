@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::stage;
+
 /// What kubectl answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -37,15 +39,10 @@ pub fn kubectl(words: &[&str]) -> Answer {
 /// Runs kubectl as one of the cluster's humans.
 ///
 /// # Panics
-/// When it cannot be started.
+/// When it cannot be started, or nobody has that name.
 pub fn kubectl_as(human: &str, words: &[&str]) -> Answer {
-    Command::new("kubectl")
-        .args(["--context", human])
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-        .into()
+    let human = stage().humans.get(human).unwrap_or_else(|| panic!("nobody is called {human}"));
+    Command::new("kubectl").args(human).args(words).stdin(Stdio::null()).output().unwrap().into()
 }
 
 /// Applies YAML as the administrator.

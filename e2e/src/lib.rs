@@ -37,6 +37,10 @@ pub struct Stage {
     pub images: BTreeMap<String, String>,
     /// Base URL of the stand-in account's own listener for tests.
     pub account: String,
+    /// What the URL of a pod begins with, up to and without its namespace.
+    pub namespaces: String,
+    /// What makes kubectl speak as each of the test humans.
+    pub humans: BTreeMap<String, Vec<String>>,
     /// `kubectl frostgate` as built.
     pub frostgate: PathBuf,
 }
@@ -57,9 +61,17 @@ pub fn stage() -> &'static Stage {
         Stage {
             images: serde_json::from_value(value["images"].clone()).unwrap(),
             account: text("account"),
+            namespaces: text("namespaces"),
+            humans: serde_json::from_value(value["humans"].clone()).unwrap(),
             frostgate: text("frostgate").into(),
         }
     })
+}
+
+/// Where this machine reaches a port of a pod: through the API server, which is near every cluster's pods.
+#[must_use]
+pub fn pod_url(namespace: &str, pod: &str, port: u16) -> String {
+    format!("{}/{namespace}/pods/{pod}:{port}/proxy", stage().namespaces)
 }
 
 /// Asks until the answer is there; a test that waits says for what.

@@ -31,6 +31,8 @@ use crate::workspace;
 use components::{Binaries, VOLUMES};
 use house::House;
 
+pub(crate) use identities::HUMANS;
+
 /// A real Kubernetes cluster on this machine.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -199,7 +201,6 @@ fn explain() -> Result<()> {
          kubectl      administrator; test users: --context {humans}\n\
          registry     push to {outside}, pods name it {inside}\n\
          Services     {services} and pods {pods} are reachable from this machine\n\
-         DNS names    {hosts} (as /etc/hosts, for pods)\n\
          logs         {logs}\n\
          inside       cargo xtask cluster exec -- COMMAND\n\
          tear down    cargo xtask cluster down",
@@ -210,7 +211,6 @@ fn explain() -> Result<()> {
         inside = layout::REGISTRY,
         services = layout::SERVICES,
         pods = layout::PODS,
-        hosts = layout::hosts().display(),
         logs = layout::logs().display(),
     );
     Ok(())
@@ -255,10 +255,8 @@ fn link_tools(binaries: &Binaries) -> Result<()> {
 
 fn become_tool(program: &Path, first: &[&str], words: &[OsString]) -> Result<()> {
     let mut tool = Command::new(program);
-    tool.args(first).args(words);
-    if std::env::var_os("KUBECONFIG").is_none() {
-        tool.env("KUBECONFIG", layout::kubeconfig());
-    }
+    // Always of this cluster, whatever $KUBECONFIG says.
+    tool.args(first).args(words).env("KUBECONFIG", layout::kubeconfig());
     Err(tool.exec()).with_context(|| format!("start {}", program.display()))
 }
 

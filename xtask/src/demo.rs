@@ -3,9 +3,11 @@
 pub(crate) mod account;
 pub(crate) mod local;
 mod pods;
-mod story;
+pub(crate) mod story;
 
 use anyhow::Result;
+
+use crate::target;
 
 /// What to show.
 #[derive(clap::Args)]
@@ -16,9 +18,11 @@ pub(crate) struct Arguments {
     /// With --local: leave everything running at the end; a cluster stays up in any case
     #[arg(long)]
     keep: bool,
+    #[command(flatten)]
+    target: target::Arguments,
 }
 
 /// Runs `cargo xtask demo`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if arguments.local { local::run(arguments.keep) } else { pods::run() }
+    if arguments.local { local::run(arguments.keep) } else { pods::run(&arguments.target) }
 }

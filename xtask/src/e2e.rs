@@ -1,13 +1,13 @@
 //! `cargo xtask e2e`: the promises, in real pods.
 
 use anyhow::Result;
-use clap::ValueEnum;
+use clap::{Parser as _, ValueEnum};
 
-use crate::cluster::layout;
 use crate::image::Name;
 use crate::process::{self, command};
 use crate::progress::say;
 use crate::stage;
+use crate::target;
 use crate::workspace;
 
 /// Which tests.
@@ -18,24 +18,31 @@ pub(crate) struct Arguments {
     /// Use the stage as it stands
     #[arg(long)]
     again: bool,
+    #[command(flatten)]
+    target: target::Arguments,
 }
 
-/// Sets the stage and runs every test.
+/// Sets the stage and runs every test, in the cluster that the environment names or in one of our own.
 pub(crate) fn all() -> Result<()> {
-    run(&Arguments { filter: None, again: false })
+    #[derive(clap::Parser)]
+    struct Environment {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    run(&Environment::parse_from(["e2e"]).arguments)
 }
 
 /// Runs `cargo xtask e2e`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let file = if arguments.again {
-        layout::state().join("stage.json")
+    let stage = if arguments.again {
+        stage::again(&arguments.target)?
     } else {
-        stage::set(Name::value_variants())?.file
+        stage::set(&arguments.target, Name::value_variants())?
     };
     say("running the tests in pods");
-    let tools = workspace::cache()?.join("tools");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path)))?;
+    let tools = stage.target.tools().into_iter();
+    let path = std::env::join_paths(tools.chain(std::env::split_paths(&path)))?;
     let mut cargo = command(
         "cargo",
         ["test", "--package", "frostgate-e2e", "--features", "cluster", "--test", "pods", "--"],
@@ -49,7 +56,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .arg("--test-threads=1")
             .current_dir(workspace::root())
             .env("PATH", path)
-            .env("KUBECONFIG", layout::kubeconfig())
-            .env("FROSTGATE_E2E_STAGE", file),
+            .env("KUBECONFIG", &stage.target.kubeconfig)
+            .env("FROSTGATE_E2E_STAGE", &stage.file),
     )
 }

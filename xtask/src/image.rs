@@ -9,9 +9,6 @@ pub(crate) mod layer;
 pub(crate) mod product;
 pub(crate) mod registry;
 
-use std::collections::BTreeMap;
-use std::fs;
-
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
@@ -25,12 +22,9 @@ use registry::{Image, Registry};
 pub(crate) struct Arguments {
     /// Which images; all of them when none is named
     names: Vec<Name>,
-    /// A registry that speaks plain HTTP, instead of the one of `cargo xtask cluster`
-    #[arg(long, value_name = "HOST:PORT")]
-    registry: Option<String>,
-    /// How the cluster's nodes name that registry, when they reach it by another name
-    #[arg(long, value_name = "HOST:PORT", requires = "registry")]
-    known_as: Option<String>,
+    /// Without one, the images go to the registry of `cargo xtask cluster`
+    #[command(flatten)]
+    registry: registry::Arguments,
 }
 
 /// An image that can be built here.
@@ -57,14 +51,8 @@ pub(crate) enum Name {
 }
 
 /// Runs `cargo xtask image`.
-pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let registry = match arguments.registry {
-        Some(address) => {
-            let known_as = arguments.known_as.unwrap_or_else(|| address.clone());
-            Registry { address, known_as }
-        }
-        None => cluster::registry(),
-    };
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let registry = arguments.registry.registry().unwrap_or_else(cluster::registry);
     let names = match arguments.names.as_slice() {
         [] => Name::value_variants(),
         names => names,
@@ -96,24 +84,7 @@ pub(crate) fn publish(registry: &Registry, names: &[Name]) -> Result<Vec<(String
         say(format!("{:<20} {size:>7.1} MiB", image.name));
         references.push((image.name, reference));
     }
-    remember(&references)?;
     Ok(references)
-}
-
-/// Keeps the references beside the cluster's other files, for tests: `images.json`, name to
-/// reference. What was built earlier stays in it.
-fn remember(references: &[(String, String)]) -> Result<()> {
-    if !cluster::layout::state().is_dir() {
-        return Ok(());
-    }
-    let path = cluster::layout::images();
-    let mut known: BTreeMap<String, String> = match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)?,
-        Err(_) => BTreeMap::new(),
-    };
-    known.extend(references.iter().cloned());
-    fs::write(path, serde_json::to_vec_pretty(&known)?)?;
-    Ok(())
 }
 
 fn build(name: Name) -> Result<Image> {

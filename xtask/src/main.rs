@@ -15,6 +15,7 @@ mod process;
 mod progress;
 mod python;
 mod stage;
+mod target;
 mod tidy;
 mod workspace;
 
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         Task::Check(arguments) => check::run(&arguments),
         Task::Analytics => analytics::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
-        Task::Image(arguments) => image::run(arguments),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
@@ -72,5 +73,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_tasks_and_their_flags_fit_together() {
+        super::Arguments::command().debug_assert();
     }
 }

@@ -1,8 +1,10 @@
-//! The stage of the end-to-end tests and of the demonstration: cluster, images, the product, a stand-in account
+//! The stage of the end-to-end tests and of the demonstration: a cluster, images, the product, a stand-in account
 //! and an OpenID provider.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,71 +12,72 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 
-use crate::cluster::{self, layout};
 use crate::demo::account::{Account, CHUNK_HOST, HOST};
 use crate::image::{self, Name, product};
-use crate::process::{self, command};
+use crate::process;
 use crate::progress::{say, wait};
+use crate::target::{self, LABEL, Proxy, Target};
 use crate::workspace;
 
-/// Where the stand-in account answers, as Service.
-const ACCOUNT_IP: &str = "10.188.7.1";
-/// Where the OpenID provider answers.
-const IDP_IP: &str = "10.188.7.2";
 /// The issuer, as its tokens name it.
 const ISSUER: &str = "https://idp.idp.svc";
 
 /// What stands.
 pub(crate) struct Stage {
+    /// Where.
+    pub(crate) target: Target,
     /// References of images by name.
     pub(crate) images: BTreeMap<String, String>,
     /// The tests' own listener of the account.
     pub(crate) account: String,
     /// `kubectl frostgate`, built.
     pub(crate) frostgate: PathBuf,
-    /// Describes the stage to the tests.
+    /// Describes the stage to the tests, for as long as this is held.
     pub(crate) file: PathBuf,
+    proxy: Proxy,
 }
 
 /// Sets the stage; what stands already is brought up to date.
-pub(crate) fn set(names: &[Name]) -> Result<Stage> {
-    cluster::up()?;
+pub(crate) fn set(arguments: &target::Arguments, names: &[Name]) -> Result<Stage> {
+    let target = Target::up(arguments)?;
     say("building images");
     let images: BTreeMap<String, String> =
-        image::publish(&cluster::registry(), names)?.into_iter().collect();
-    let frostgate = product::program("kubectl-frostgate")?;
+        image::publish(&target.registry, names)?.into_iter().collect();
 
-    let keys = layout::state().join("stage");
-    fs::create_dir_all(&keys)?;
+    let keys = target.state.join("stage");
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&keys)?;
     let account = Account::create(&keys)?;
-    names_in_dns()?;
     say("starting the stand-in account");
-    apply(&account_objects(&account, reference(&images, "warehouse")?)?)?;
+    target.apply(&account_objects(&account, reference(&images, "warehouse")?)?)?;
     let identity = match images.get("idp") {
         Some(image) => {
             say("starting the OpenID provider");
             let (objects, ca) = idp_objects(image)?;
-            apply(&objects)?;
+            target.apply(&objects)?;
             issuer(&ca)
         }
         None => String::new(),
     };
-    let secret = account.secret("agents")?;
-    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: agents, labels: {pod-security.kubernetes.io/enforce: restricted}}\n";
-    apply(&[namespace, &secret].join("\n---\n"))?;
-    product(&images)?;
+    let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let objects = [
+        namespace("agents", &restricted),
+        namespace("frostgate-system", &json!({})),
+        account.secret("agents")?,
+    ];
+    target.apply(&objects.join("\n---\n"))?;
+    product(&target, &images)?;
     for (namespace, name) in [("snowflake", "warehouse"), ("idp", "idp")] {
         if images.contains_key(name) {
-            rollout(namespace, name)?;
+            target.rollout(namespace, name)?;
         }
     }
     say("telling Frostgate about the account");
-    let connection = account.connection(443, layout::SERVICES, &identity)?.replace(
+    let connection = account.connection(address(&target)?, &identity)?.replace(
         "  allowedRoles:",
         "  allowedWorkloads: {namespaces: {from: All}}\n  allowedRoles:",
     );
     let policy = fs::read_to_string(workspace::root().join("e2e/demo/policy.yaml"))?;
-    apply(&[connection, policy].join("\n---\n"))?;
+    target.apply(&[connection, policy].join("\n---\n"))?;
     wait("the connection", Duration::from_secs(90), || {
         let words = [
             "get",
@@ -85,57 +88,90 @@ pub(crate) fn set(names: &[Name]) -> Result<Stage> {
             "-o",
             "jsonpath={.status.conditions[?(@.type==\"Ready\")]}",
         ];
-        let ready = cluster::kubectl(&words)?;
+        let ready = target.kubectl(&words)?;
         Ok((!ready.contains("\"status\":\"True\"")).then_some(ready))
     })?;
+    described(target, images)
+}
 
+/// The stage as it was left.
+pub(crate) fn again(arguments: &target::Arguments) -> Result<Stage> {
+    let target = Target::of(arguments)?;
+    let path = description(&target);
+    let text = fs::read(&path)
+        .with_context(|| format!("{}: set the stage first, without --again", path.display()))?;
+    let value: Value = serde_json::from_slice(&text)?;
+    described(target, serde_json::from_value(value["images"].clone())?)
+}
+
+/// Opens the way to what runs in pods, and tells the tests about everything.
+fn described(target: Target, images: BTreeMap<String, String>) -> Result<Stage> {
+    let proxy = target.proxy()?;
     let stage = Stage {
+        account: format!("{}/snowflake/services/http:warehouse:9443/proxy", proxy.address),
+        frostgate: product::program("kubectl-frostgate")?,
+        file: description(&target),
+        target,
         images,
-        account: format!("http://{ACCOUNT_IP}:9443"),
-        frostgate,
-        file: layout::state().join("stage.json"),
+        proxy,
     };
-    let description =
-        json!({"images": stage.images, "account": stage.account, "frostgate": stage.frostgate});
+    let description = json!({
+        "images": stage.images,
+        "account": stage.account,
+        "namespaces": stage.proxy.address,
+        "frostgate": stage.frostgate,
+        "humans": stage.target.humans(),
+    });
     fs::write(&stage.file, serde_json::to_vec_pretty(&description)?)?;
     Ok(stage)
 }
 
+fn description(target: &Target) -> PathBuf {
+    target.state.join("stage.json")
+}
+
+/// Where the account answers inside the cluster: the sidecar and the operator get it with the connection, since the
+/// account's name is in no DNS.
+fn address(target: &Target) -> Result<SocketAddr> {
+    let path = "jsonpath={.spec.clusterIP}";
+    let text = target.kubectl(&["get", "service", "-n", "snowflake", "warehouse", "-o", path])?;
+    let ip: IpAddr =
+        text.trim().parse().with_context(|| format!("the Service's address {text}"))?;
+    Ok((ip, 443).into())
+}
+
 /// Installs the chart with the images of this checkout.
-fn product(images: &BTreeMap<String, String>) -> Result<()> {
+fn product(target: &Target, images: &BTreeMap<String, String>) -> Result<()> {
     say("installing the chart");
+    let chart = workspace::root().join("charts/frostgate");
+    // Helm installs definitions and never renews them.
     process::read(
-        command(&cluster::helm()?.display().to_string(), ["upgrade", "--install", "frostgate"])
-            .arg(workspace::root().join("charts/frostgate"))
-            .args(["--set", "connectionSecrets[0].namespace=agents"])
-            .args(["--set", "connectionSecrets[0].name=demo-provisioner"])
-            .args([
-                "--namespace",
-                "frostgate-system",
-                "--create-namespace",
-                "--wait",
-                "--timeout",
-                "180s",
-            ])
-            .args([
-                "--set",
-                &format!("image.operator={}", reference(images, "frostgate-operator")?),
-            ])
-            .args(["--set", &format!("image.proxy={}", reference(images, "frostgate-proxy")?)])
-            .env("KUBECONFIG", layout::kubeconfig()),
+        target
+            .kubectl_command()
+            .args(["apply", "--server-side", "--force-conflicts", "-f"])
+            .arg(chart.join("crds")),
     )?;
-    Ok(())
+    let set = [
+        "connectionSecrets[0].namespace=agents".to_owned(),
+        "connectionSecrets[0].name=demo-provisioner".to_owned(),
+        // The account's pod, the way a NetworkPolicy sees it: behind its Service.
+        "networkPolicy.egressPorts={443,6443,8443}".to_owned(),
+        format!("image.operator={}", reference(images, "frostgate-operator")?),
+        format!("image.proxy={}", reference(images, "frostgate-proxy")?),
+    ];
+    let installed = process::read(
+        target
+            .helm_command()?
+            .args(["upgrade", "--install", "frostgate"])
+            .arg(chart)
+            .args(["--namespace", "frostgate-system", "--wait", "--timeout", "180s"])
+            .args(set.iter().flat_map(|value| ["--set", value.as_str()])),
+    );
+    installed.map(drop).with_context(|| target.waiting("frostgate-system"))
 }
 
 fn reference<'a>(images: &'a BTreeMap<String, String>, name: &str) -> Result<&'a str> {
     images.get(name).map(String::as_str).with_context(|| format!("no image {name} was built"))
-}
-
-/// The account's names point to its Service, for every pod.
-fn names_in_dns() -> Result<()> {
-    let hosts = format!("{ACCOUNT_IP} {HOST} {CHUNK_HOST}\n");
-    fs::write(layout::hosts(), hosts)?;
-    Ok(())
 }
 
 fn account_objects(account: &Account, image: &str) -> Result<String> {
@@ -165,7 +201,7 @@ fn account_objects(account: &Account, image: &str) -> Result<String> {
         "/files/provisioner.pub",
     ];
     let ports = [("https", 443, 8443), ("admin", 9443, 9443)];
-    Ok(service("snowflake", "warehouse", ACCOUNT_IP, image, &files, &ports, &json!({"args": args})))
+    Ok(service("snowflake", "warehouse", image, &files, &ports, &json!({"args": args})))
 }
 
 fn idp_objects(image: &str) -> Result<(String, String)> {
@@ -185,15 +221,8 @@ fn idp_objects(image: &str) -> Result<(String, String)> {
         {"name": "TLS_KEY", "value": "/files/tls.key"},
         {"name": "NODE_EXTRA_CA_CERTS", "value": "/files/ca.crt"},
     ]);
-    let objects = service(
-        "idp",
-        "idp",
-        IDP_IP,
-        image,
-        &files,
-        &[("https", 443, 8443)],
-        &json!({"env": variables}),
-    );
+    let objects =
+        service("idp", "idp", image, &files, &[("https", 443, 8443)], &json!({"env": variables}));
     Ok((objects, ca))
 }
 
@@ -210,7 +239,6 @@ fn issuer(ca: &str) -> String {
 fn service(
     namespace: &str,
     name: &str,
-    address: &str,
     image: &str,
     files: &Value,
     ports: &[(&str, u16, u16)],
@@ -231,7 +259,6 @@ fn service(
         .collect();
     let labels = json!({"app": name});
     let objects = [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "files", "namespace": namespace}, "stringData": files}),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": {
         "selector": {"matchLabels": labels},
@@ -243,9 +270,19 @@ fn service(
                 "volumes": [{"name": "files", "secret": {"secretName": "files"}}]},
         }}}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
-            "spec": {"clusterIP": address, "selector": labels, "ports": ports}}),
+            "spec": {"selector": labels, "ports": ports}}),
     ];
-    objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
+    let objects = objects.iter().map(Value::to_string);
+    let all: Vec<String> =
+        std::iter::once(self::namespace(namespace, &json!({}))).chain(objects).collect();
+    all.join("\n---\n")
+}
+
+/// A namespace, marked as ours.
+fn namespace(name: &str, labels: &Value) -> String {
+    let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    object["metadata"]["labels"][LABEL] = json!("true");
+    object.to_string()
 }
 
 fn fingerprint(files: &Value) -> String {
@@ -255,27 +292,4 @@ fn fingerprint(files: &Value) -> String {
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-fn rollout(namespace: &str, name: &str) -> Result<()> {
-    cluster::kubectl(&[
-        "rollout",
-        "status",
-        "-n",
-        namespace,
-        &format!("deployment/{name}"),
-        "--timeout=120s",
-    ])
-    .map(|_| ())
-}
-
-/// Applies objects, and asks again while the API server is not ready for them.
-pub(crate) fn apply(yaml: &str) -> Result<()> {
-    let path = layout::state().join("stage.yaml");
-    fs::write(&path, yaml)?;
-    let path = path.display().to_string();
-    wait("the API server to take the objects", Duration::from_secs(60), || {
-        // A webhook that was installed a moment ago may not answer yet.
-        Ok(cluster::kubectl(&["apply", "-f", &path]).err().map(|error| format!("{error:#}")))
-    })
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use e2e::agent::{Driver, image};
-use e2e::eventually;
 use e2e::kubectl::{apply, kubectl, kubectl_reading};
 use e2e::world::World;
+use e2e::{eventually, pod_url};
 use serde_json::{Value, json};
 
 /// Every series that the page promises.
@@ -16,10 +16,10 @@ fn a_real_prometheus_finds_operator_and_sidecar_up_with_every_promised_series() 
     let world = World::new("metrics");
     let agent = world.agent(Driver::Python5);
     assert_eq!(agent.sql("SELECT name, email FROM customers")["ok"], true);
-    let sidecar = ip(&["-n", &agent.namespace, &agent.pod, "-o", "jsonpath={.status.podIP}"]);
+    let sidecar = read(&["-n", &agent.namespace, &agent.pod, "-o", "jsonpath={.status.podIP}"]);
     let label = "app.kubernetes.io/name=frostgate-operator";
     let operator =
-        ip(&["-n", "frostgate-system", "-l", label, "-o", "jsonpath={.items[0].status.podIP}"]);
+        read(&["-n", "frostgate-system", "-l", label, "-o", "jsonpath={.items[0].status.podIP}"]);
     let targets = [format!("{sidecar}:15990"), format!("{operator}:8080")];
 
     let prometheus = prometheus(&world, &targets);
@@ -36,8 +36,14 @@ fn a_real_prometheus_finds_operator_and_sidecar_up_with_every_promised_series() 
     let missing: Vec<String> =
         promised().into_iter().filter(|name| !known.contains_key(name)).collect();
     assert_eq!(missing, [] as [String; 0], "{:?}", known.keys());
-    for target in &targets {
-        let page = ureq::get(format!("http://{target}/metrics")).call().unwrap();
+    let operator =
+        read(&["-n", "frostgate-system", "-l", label, "-o", "jsonpath={.items[0].metadata.name}"]);
+    let pages = [
+        pod_url(&agent.namespace, &agent.pod, 15990),
+        pod_url("frostgate-system", &operator, 8080),
+    ];
+    for target in pages {
+        let page = ureq::get(format!("{target}/metrics")).call().unwrap();
         let kind = page.headers()["content-type"].to_str().unwrap().to_owned();
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
         let page = page.into_body().read_to_string().unwrap();
@@ -72,7 +78,7 @@ fn promised() -> Vec<String> {
         .collect()
 }
 
-fn ip(words: &[&str]) -> String {
+fn read(words: &[&str]) -> String {
     kubectl(&[&["get", "pod"], words].concat()).out
 }
 
@@ -101,12 +107,12 @@ fn prometheus(world: &World, targets: &[String]) -> String {
     let answer = apply(&text.join("\n---\n"));
     assert!(answer.ok, "{}", answer.err);
     eventually("Prometheus", Duration::from_secs(60), || {
-        let ip = ip(&["-n", &world.namespace, "prometheus", "-o", "jsonpath={.status.podIP}"]);
+        let ip = read(&["-n", &world.namespace, "prometheus", "-o", "jsonpath={.status.podIP}"]);
         if ip.is_empty() {
             return Err(world.kubectl(&["describe", "pod", "prometheus"]).out);
         }
-        ask(&format!("http://{ip}:9090"), "/api/v1/status/config")
-            .map(|_| format!("http://{ip}:9090"))
+        let address = pod_url(&world.namespace, "prometheus", 9090);
+        ask(&address, "/api/v1/status/config").map(|_| address)
     })
 }
 

@@ -80,9 +80,6 @@ pub(crate) fn configure(sandbox: &str) -> Result<()> {
     write("Corefile", &corefile())?;
     // Pods ask the cluster's DNS and nobody else.
     write("resolv.conf", "")?;
-    if !layout::hosts().exists() {
-        fs::write(layout::hosts(), "")?;
-    }
     Ok(())
 }
 
@@ -300,15 +297,6 @@ fn corefile() -> String {
     format!(
         r#".:53 {{
     errors
-    hosts {hosts} {{
-        ttl 1
-        reload 1s
-        fallthrough
-    }}
-    template IN ANY snowflakecomputing.com amazonaws.com {{
-        match "^(?P<name>.*)\.(snowflakecomputing|amazonaws)\.com\.$"
-        answer "{{{{ .Name }}}} 5 IN CNAME warehouse.warehouse.svc.cluster.local."
-    }}
     kubernetes cluster.local in-addr.arpa {{
         kubeconfig {kubeconfig}
         ttl 1
@@ -318,7 +306,6 @@ fn corefile() -> String {
     }}
 }}
 "#,
-        hosts = layout::hosts().display(),
         kubeconfig = identity("coredns.kubeconfig"),
     )
 }

@@ -41,16 +41,6 @@ pub(crate) fn logs() -> PathBuf {
     state().join("logs")
 }
 
-/// Extra names for the cluster's DNS, as in `/etc/hosts`; read again when it changes.
-pub(crate) fn hosts() -> PathBuf {
-    state().join("hosts")
-}
-
-/// The images that were pushed, name to reference by digest.
-pub(crate) fn images() -> PathBuf {
-    state().join("images.json")
-}
-
 /// Folders behind the static volumes.
 pub(crate) fn volumes() -> PathBuf {
     state().join("volumes")

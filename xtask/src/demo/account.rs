@@ -1,6 +1,7 @@
 //! The stand-in account: its certificate, its privileged key, and the connection's YAML.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -65,13 +66,14 @@ impl Account {
         Ok(account)
     }
 
-    /// The SnowflakeConnection, filled in.
-    pub(crate) fn connection(&self, port: u16, network: &str, identity: &str) -> Result<String> {
+    /// The SnowflakeConnection, filled in for an account that answers at `address`.
+    pub(crate) fn connection(&self, address: SocketAddr, identity: &str) -> Result<String> {
         let template = fs::read_to_string(workspace::root().join("e2e/demo/connection.yaml"))?;
         let body = template.split_once('\n').map_or(template.as_str(), |(_, body)| body);
         Ok(body
-            .replace("${PORT}", &port.to_string())
-            .replace("${NETWORK}", network)
+            .replace("${ADDRESS}", &address.ip().to_string())
+            .replace("${BITS}", if address.is_ipv4() { "32" } else { "128" })
+            .replace("${PORT}", &address.port().to_string())
             .replace("${CA_BUNDLE}", indented(&self.ca, 6).trim_end())
             .replace("${IDENTITY}", identity))
     }

@@ -81,7 +81,7 @@ impl Stage {
         let policy = fs::read_to_string(workspace::root().join("e2e/demo/policy.yaml"))?;
         private(
             &config.join("connection.yaml"),
-            &account.connection(account_port, "127.0.0.0/8", "")?,
+            &account.connection((Ipv4Addr::LOCALHOST, account_port).into(), "")?,
         )?;
         private(&config.join("secret.yaml"), &account.secret("agents")?)?;
         private(&config.join("policy.yaml"), &policy)?;
@@ -109,7 +109,6 @@ impl Stage {
         wait("the account", Duration::from_secs(60), || Ok(closed(account_port)))?;
 
         say("starting frostgate local");
-        let there = format!("127.0.0.1:{account_port}");
         let mut local = Beside::start(
             command(&frostgate.display().to_string(), ["local", "--config"])
                 .arg(&config)
@@ -118,12 +117,6 @@ impl Stage {
                     &format!("127.0.0.1:{port}"),
                     "--admin",
                     &format!("127.0.0.1:{admin}"),
-                ])
-                .args([
-                    "--resolve",
-                    &format!("{HOST}={there}"),
-                    "--resolve",
-                    &format!("{CHUNK_HOST}={there}"),
                 ])
                 .args(["--identity", "you@example.com"])
                 .stdout(log(&folder, "frostgate.log")?)

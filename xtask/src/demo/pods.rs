@@ -8,46 +8,43 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::story::{answer, chapter, expect, said, typed};
-use crate::cluster::{self, layout};
 use crate::image::Name;
 use crate::process::{self, command};
 use crate::progress::{say, wait};
 use crate::stage::{self, Stage};
+use crate::target;
 use crate::workspace;
 
 /// Runs it; the cluster stays up.
-pub(super) fn run() -> Result<()> {
-    let stage = stage::set(&[Name::Operator, Name::Proxy, Name::Python, Name::Warehouse])?;
+pub(super) fn run(arguments: &target::Arguments) -> Result<()> {
+    let names = [Name::Operator, Name::Proxy, Name::Python, Name::Warehouse];
+    let stage = stage::set(arguments, &names)?;
     say("starting an agent");
     let image = stage.images.get("agent-python").context("no image of an agent was built")?;
     let objects = fs::read_to_string(workspace::root().join("e2e/demo/agent.yaml"))?;
-    stage::apply(&objects.replace("${IMAGE}", image))?;
-    cluster::kubectl(&[
-        "rollout",
-        "status",
-        "-n",
-        "agents",
-        "deployment/support-bot",
-        "--timeout=120s",
-    ])?;
+    stage.target.apply(&objects.replace("${IMAGE}", image))?;
+    stage.target.rollout("agents", "support-bot")?;
     tell(&stage)?;
-    farewell();
+    farewell(&stage);
     Ok(())
 }
 
 fn tell(stage: &Stage) -> Result<()> {
     chapter("One annotation, and the pod has a sidecar");
-    kubectl(&[
-        "get",
-        "pods",
-        "-n",
-        "agents",
-        "-o",
-        "custom-columns=POD:.metadata.name,SIDECAR:.spec.initContainers[*].name,AGENT:.spec.containers[*].name",
-    ])?;
+    kubectl(
+        stage,
+        &[
+            "get",
+            "pods",
+            "-n",
+            "agents",
+            "-o",
+            "custom-columns=POD:.metadata.name,SIDECAR:.spec.initContainers[*].name,AGENT:.spec.containers[*].name",
+        ],
+    )?;
 
     chapter("The agent reads, with an ordinary driver and a placeholder password");
-    let reply = ask("SELECT name, email, ssn FROM customers ORDER BY id")?;
+    let reply = ask(stage, "SELECT name, email, ssn FROM customers ORDER BY id")?;
     let text = reply.to_string();
     expect(
         text.contains("Ada Fischer")
@@ -58,7 +55,7 @@ fn tell(stage: &Stage) -> Result<()> {
     )?;
 
     chapter("A DROP is refused, and the account never sees it");
-    let reply = ask("DROP TABLE customers")?;
+    let reply = ask(stage, "DROP TABLE customers")?;
     expect(
         reply["sqlstate"] == "42501",
         "one clean error with its code, policy and hint",
@@ -74,7 +71,8 @@ fn tell(stage: &Stage) -> Result<()> {
 
     chapter("100,000 rows come through in chunks");
     let reply = answer(
-        &agent(&json!({"sql": "SELECT id, amount FROM orders", "mode": "count"}))?.output()?,
+        &agent(stage, &json!({"sql": "SELECT id, amount FROM orders", "mode": "count"}))
+            .output()?,
     )?;
     expect(reply["count"] == 100_000, "all of them", &reply.to_string())?;
 
@@ -82,23 +80,14 @@ fn tell(stage: &Stage) -> Result<()> {
     stage_table(stage)?;
     let sql = "DELETE FROM demo_scratch";
     typed(&format!("agent: {sql}"));
-    let waiting = agent(&json!({"sql": sql}))?.spawn()?;
-    let name = pending()?;
-    kubectl(&["get", "approvalrequests", "-n", "agents"])?;
+    let waiting = agent(stage, &json!({"sql": sql})).spawn()?;
+    let name = pending(stage)?;
+    kubectl(stage, &["get", "approvalrequests", "-n", "agents"])?;
     let patch = r#"{"status":{"decision":"Approved","reason":"INC-88"}}"#;
-    kubectl(&[
-        "--context",
-        "bob",
-        "patch",
-        "approvalrequest",
-        &name,
-        "-n",
-        "agents",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        patch,
-    ])?;
+    let mut words = stage.target.humans().remove("bob").context("nobody is called bob")?;
+    words.extend(["patch", "approvalrequest", &name, "-n", "agents"]);
+    words.extend(["--subresource=status", "--type=merge", "-p", patch]);
+    kubectl(stage, &words)?;
     let reply = answer(&waiting.wait_with_output()?)?;
     expect(
         reply["ok"] == true,
@@ -110,7 +99,7 @@ fn tell(stage: &Stage) -> Result<()> {
     evidence(stage)?;
 
     chapter("Prometheus reads how it went");
-    let ip = cluster::kubectl(&[
+    let pod = stage.target.kubectl(&[
         "get",
         "pods",
         "-n",
@@ -118,11 +107,11 @@ fn tell(stage: &Stage) -> Result<()> {
         "-l",
         "app=support-bot",
         "-o",
-        "jsonpath={.items[0].status.podIP}",
+        "jsonpath={.items[0].metadata.name}",
     ])?;
-    typed(&format!("curl http://{ip}:15990/metrics"));
-    let metrics =
-        ureq::get(format!("http://{ip}:15990/metrics")).call()?.body_mut().read_to_string()?;
+    let path = format!("/api/v1/namespaces/agents/pods/{pod}:15990/proxy/metrics");
+    typed(&format!("kubectl get --raw {path}"));
+    let metrics = stage.target.kubectl(&["get", "--raw", &path])?;
     let some: Vec<&str> = metrics
         .lines()
         .filter(|line| line.starts_with("frostgate_proxy_statements_total"))
@@ -132,8 +121,8 @@ fn tell(stage: &Stage) -> Result<()> {
 }
 
 fn evidence(stage: &Stage) -> Result<()> {
-    let folder = layout::state().join("demo-recordings").display().to_string();
-    let key = cluster::kubectl(&[
+    let folder = stage.target.state.join("demo-recordings").display().to_string();
+    let key = stage.target.kubectl(&[
         "get",
         "configmap",
         "-n",
@@ -180,23 +169,21 @@ fn stage_table(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn agent(task: &Value) -> Result<Command> {
-    let kubectl = workspace::cache()?.join("tools/kubectl").display().to_string();
-    let mut agent =
-        command(&kubectl, ["exec", "-n", "agents", "deployment/support-bot", "-c", "agent", "--"]);
+fn agent(stage: &Stage, task: &Value) -> Command {
+    let mut agent = stage.target.kubectl_command();
     agent
+        .args(["exec", "-n", "agents", "deployment/support-bot", "-c", "agent", "--"])
         .args(["/opt/connector5/bin/python", "/agent/agent.py"])
         .arg(task.to_string())
-        .env("KUBECONFIG", layout::kubeconfig())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    Ok(agent)
+    agent
 }
 
-fn ask(sql: &str) -> Result<Value> {
+fn ask(stage: &Stage, sql: &str) -> Result<Value> {
     typed(&format!("agent: {sql}"));
-    let reply = answer(&agent(&json!({"sql": sql}))?.output()?)?;
+    let reply = answer(&agent(stage, &json!({"sql": sql})).output()?)?;
     match reply["rows"].as_array() {
         Some(rows) => rows.iter().take(4).for_each(|row| said(&row.to_string())),
         None => said(reply["message"].as_str().unwrap_or_default()),
@@ -204,20 +191,20 @@ fn ask(sql: &str) -> Result<Value> {
     Ok(reply)
 }
 
-fn kubectl(words: &[&str]) -> Result<()> {
+fn kubectl(stage: &Stage, words: &[&str]) -> Result<()> {
     typed(&format!("kubectl {}", words.join(" ")));
-    said(&cluster::kubectl(words)?);
+    said(&stage.target.kubectl(words)?);
     Ok(())
 }
 
 fn frostgate(stage: &Stage, words: &[&str]) -> Result<String> {
     process::read(
         command(&stage.frostgate.display().to_string(), words)
-            .env("KUBECONFIG", layout::kubeconfig()),
+            .env("KUBECONFIG", &stage.target.kubeconfig),
     )
 }
 
-fn pending() -> Result<String> {
+fn pending(stage: &Stage) -> Result<String> {
     let mut name = String::new();
     wait("the request", Duration::from_secs(30), || {
         let words = [
@@ -230,18 +217,18 @@ fn pending() -> Result<String> {
             "-o",
             "jsonpath={.items[0].metadata.name}",
         ];
-        name = cluster::kubectl(&words).unwrap_or_default();
+        name = stage.target.kubectl(&words).unwrap_or_default();
         Ok(name.is_empty().then(|| "no request waits".to_owned()))
     })?;
     Ok(name)
 }
 
-fn farewell() {
+fn farewell(stage: &Stage) {
     chapter("The end");
-    println!(
-        "   Everything is still up. Look around with `cargo xtask cluster kubectl get frostgate -A`,"
-    );
-    println!(
-        "   change e2e/demo/policy.yaml and apply it, and tear down with `cargo xtask cluster down`."
-    );
+    let kubectl = stage.target.by_hand();
+    println!("   Everything is still up. Look around with `{kubectl} get frostgate -A`,");
+    println!("   change e2e/demo/policy.yaml and apply it, and tear down with");
+    for line in stage.target.tear_down() {
+        println!("     {line}");
+    }
 }

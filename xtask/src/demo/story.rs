@@ -1,6 +1,6 @@
 //! How the story is told: a heading, what is done, and what came of it.
 
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -44,6 +44,11 @@ impl Beside {
         let child =
             command.stdin(Stdio::null()).spawn().with_context(|| format!("start {program}"))?;
         Ok(Self { child, keep })
+    }
+
+    /// What it prints, where that was asked for.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     /// Whether it ended, and how.

@@ -32,6 +32,37 @@ impl Image {
     }
 }
 
+/// A registry that speaks plain HTTP.
+#[derive(clap::Args, Default)]
+#[group(skip)]
+pub(crate) struct Arguments {
+    /// A registry that speaks plain HTTP, as this machine reaches it
+    #[arg(long, value_name = "HOST:PORT", env = "FROSTGATE_REGISTRY")]
+    registry: Option<String>,
+    /// How the cluster's nodes name that registry, when they reach it by another name
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        requires = "registry",
+        env = "FROSTGATE_REGISTRY_KNOWN_AS"
+    )]
+    known_as: Option<String>,
+}
+
+impl Arguments {
+    /// Whether one is named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.registry.is_some()
+    }
+
+    /// The one that is named.
+    pub(crate) fn registry(&self) -> Option<Registry> {
+        let address = self.registry.clone()?;
+        let known_as = self.known_as.clone().unwrap_or_else(|| address.clone());
+        Some(Registry { address, known_as })
+    }
+}
+
 /// A registry: where this machine reaches it, and how the nodes name it.
 pub(crate) struct Registry {
     pub(crate) address: String,
