@@ -228,8 +228,7 @@ impl Target {
         }
     }
 
-    /// How to remove what the stage brought, in this order: while operator and account are there, the users of open
-    /// sessions are dropped.
+    /// How to remove what the stage brought, in this order: the operator drops the users it made while it can.
     pub(crate) fn tear_down(&self) -> Vec<String> {
         if self.ours {
             return vec!["cargo xtask cluster down".to_owned()];
@@ -237,7 +236,7 @@ impl Target {
         let kubectl = self.by_hand();
         let kubeconfig = self.kubeconfig.display();
         vec![
-            format!("{kubectl} delete namespace agents"),
+            format!("{kubectl} delete snowflakeconnections --all --all-namespaces"),
             format!("helm --kubeconfig {kubeconfig} uninstall frostgate -n frostgate-system"),
             format!("{kubectl} delete namespace -l {LABEL}"),
             format!("{kubectl} delete -f charts/frostgate/crds"),
