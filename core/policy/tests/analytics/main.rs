@@ -1,7 +1,12 @@
 //! Ordinary analytics is not in the way: TPC-H and TPC-DS over masked names and addresses. The queries are not ours to
 //! copy; `cargo xtask analytics` prints them from DuckDB's package and names the file in `FROSTGATE_QUERIES`.
 
-#![expect(clippy::disallowed_methods, reason = "the queries are in a file")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the queries are in a file"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
