@@ -268,15 +268,16 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     let mut running = session.attempt(attempted("running")).await.unwrap();
     running.sent("FG_USER").await.unwrap();
     // Noise does not compress.
-    let noise: Vec<u8> =
-        (0_u32..4000).flat_map(|number| Digest::of(&number.to_be_bytes()).0).take(9000).collect();
+    let much: Vec<u8> =
+        (0_u32..4000).flat_map(|number| Digest::of(&number.to_be_bytes()).0).take(36_000).collect();
+    let noise = &much[..9000];
     let mut refusal = None;
     for number in 0..40 {
         let begun = Instant::now();
         match session.attempt(attempted(&format!("{number}"))).await {
             Ok(mut attempt) => {
                 attempt.sent("FG_USER").await.unwrap();
-                attempt.rows(&noise).await.unwrap();
+                attempt.rows(noise).await.unwrap();
                 attempt.complete(Completed::default()).await.ok();
             }
             Err(error) => {
@@ -289,9 +290,11 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     let refusal = refusal.expect("the spool never filled");
     assert_eq!(refusal.code(), "FG-5002");
     assert!(bench.recorder.spool_bytes() <= 95_000, "the volume is never filled");
-    // What already ran still ends on record; its rows do not fit any more, and the record says so.
-    let answer = running.rows(&noise).await.unwrap();
+    // What already ran still ends on record; rows that do not fit any more are named there.
+    let answer = running.rows(&much).await.unwrap();
     running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
+    let error = session.attempt(attempted("next")).await.err().unwrap();
+    assert_eq!(error.code(), "FG-5002", "no statement runs whose rows would not fit either");
     bench.store.recover();
     let mut went_on = false;
     for _ in 0..1000 {

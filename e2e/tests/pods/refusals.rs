@@ -57,7 +57,7 @@ fn malformed_requests_are_answered_at_once_and_the_door_stays_open() {
         ("no gzip", "FG-6001"),
         ("an unknown endpoint", "FG-6003"),
         ("a hidden endpoint", "FG-6003"),
-        ("a query without a session", "390101"),
+        ("a query without a session", "FG-1004"),
     ];
     assert_eq!(tries.len(), expected.len() + 1, "{}{}", tried.out, tried.err);
     for ((what, code), answer) in expected.iter().zip(&tries) {

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Spool {
     used: Arc<AtomicU64>,
     gauge: Gauge<i64>,
     left_behind: Arc<[String]>,
+    /// Rows were left out for want of room.
+    crowded: Arc<AtomicBool>,
 }
 
 impl Spool {
@@ -51,7 +53,14 @@ impl Spool {
     pub(super) fn open(dir: PathBuf, limit: u64, gauge: Gauge<i64>) -> Result<Self, Unrecorded> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let left_behind = sessions(&dir)?.into();
-        let spool = Self { dir: dir.into(), limit, used: Arc::default(), gauge, left_behind };
+        let spool = Self {
+            dir: dir.into(),
+            limit,
+            used: Arc::default(),
+            gauge,
+            left_behind,
+            crowded: Arc::default(),
+        };
         for (session, number, path) in spool.files()? {
             match path.extension().and_then(|it| it.to_str()) {
                 Some(HOT) => recover(&session, number, &path)?,
@@ -92,17 +101,26 @@ impl Spool {
         }
     }
 
-    /// Takes room from the budget. New statements and rows end at four fifths, so that the outcomes of what already
-    /// runs, and the closing of sessions, always have a place.
+    /// Takes room from the budget. New statements end at three fifths, so that there is room for the rows of those
+    /// that run; rows end at four, so that outcomes and the closing of sessions always have a place. Once rows did not
+    /// fit, nothing new runs until most of the spool is free again: otherwise small statements would go on fitting in
+    /// while their answers do not.
     pub(super) fn reserve(&self, bytes: u64, class: Class) -> bool {
         let limit = match class {
-            Class::Statement | Class::Rows => self.limit / 5 * 4,
+            Class::Statement if self.crowded.load(Ordering::Relaxed) => self.limit / 5,
+            Class::Statement => self.limit / 5 * 3,
+            Class::Rows => self.limit / 5 * 4,
             Class::Outcome => self.limit / 20 * 19,
             Class::Closing => u64::MAX,
         };
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|sum| *sum <= limit)
         });
+        match class {
+            Class::Statement if taken.is_ok() => self.crowded.store(false, Ordering::Relaxed),
+            Class::Rows if taken.is_err() => self.crowded.store(true, Ordering::Relaxed),
+            _ => {}
+        }
         self.show();
         taken.is_ok()
     }
