@@ -6,8 +6,8 @@ use crate::head::{Head, head};
 use crate::lexer::{Token, lex};
 use crate::lineage::Resolver;
 use crate::{
-    Analysis, Catalog, Effect, Form, Lineage, Problem, Reason, Risk, Session, Thing, Word, command,
-    dialect, limits, statement,
+    Analysis, Catalog, Effect, Form, Lineage, Problem, Reason, Risk, Session, Thing, Word, chain,
+    command, dialect, limits, statement,
 };
 
 /// The stack that a statement at all limits fits in. It is reserved, not used: pages that are not touched cost nothing.
@@ -25,7 +25,7 @@ pub fn analyze(text: &str, session: &Session, catalog: &Catalog) -> Analysis {
                 return analysis;
             }
         };
-        let mut analysis = Analysis::of(head(text, &lexed.tokens));
+        let mut analysis = Analysis::of_text(text, &lexed.tokens);
         let read = match lexed.problem {
             Some(problem) => Err(problem),
             None => understand(text, &lexed.tokens, session, catalog, &mut analysis),
@@ -68,9 +68,14 @@ fn understand(
         return explain(text, tokens, session, catalog, analysis);
     }
     let mut resolver = Resolver::new(session, catalog);
-    let read = if command::is_own(analysis.word) {
-        let read = command::read(text, tokens, &mut resolver, analysis);
-        analysis.parsed = read.is_ok();
+    let parts = chain::split(text, tokens);
+    let read = if parts.len() > 1 {
+        chain::read(text, &parts, &mut resolver, analysis)
+    } else if command::is_own(analysis.word) {
+        let read = command::read(analysis.word, text, tokens, &mut resolver, analysis);
+        // A name that means nothing here was read all the same.
+        let is_read = |problem: &Problem| matches!(problem.reason, Reason::Name | Reason::Pinned);
+        analysis.parsed = read.as_ref().err().is_none_or(is_read);
         read
     } else if let Some(query_id) = command::result_scan(text, tokens) {
         analysis.form = Form::ResultScan { query_id };
@@ -156,6 +161,31 @@ impl Head {
 }
 
 impl Analysis {
+    /// What the heads of a text alone say: of a chain all count, and of several statements the first that is no read.
+    /// Such a text is refused, and must not pass for a read in the meantime.
+    fn of_text(text: &str, tokens: &[Token]) -> Self {
+        let main = head(text, tokens);
+        if main.word.effect() != Effect::Read {
+            return Self::of(main);
+        }
+        let parts = chain::split(text, tokens);
+        let mut analysis = Self::of(main);
+        for part in parts.iter().flat_map(|part| part.split(|token| token.is_symbol(text, ';'))) {
+            let other = Self::of(head(text, part));
+            if part.is_empty() || other.word == analysis.word {
+                continue;
+            }
+            if other.effect != Effect::Read {
+                return other;
+            }
+            if parts.len() > 1 {
+                analysis.words.extend(other.words);
+                analysis.risks.extend(other.risks);
+            }
+        }
+        analysis
+    }
+
     /// What the head of a statement alone says.
     fn of(head: Head) -> Self {
         let Head { word, replaces, drops } = head;

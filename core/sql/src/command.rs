@@ -96,6 +96,12 @@ const DESCRIBED: &[(&str, bool)] = &[
     ("WAREHOUSE", false),
     ("SEQUENCE", false),
     ("FILE FORMAT", false),
+    ("SEMANTIC VIEW", false),
+    ("STREAM", false),
+    ("TASK", false),
+    ("PIPE", false),
+    ("FUNCTION", false),
+    ("PROCEDURE", false),
 ];
 
 /// Whether this module reads the kind, rather than the parser.
@@ -120,6 +126,7 @@ pub(crate) fn is_own(word: Word) -> bool {
 
 /// Reads one such statement completely.
 pub(crate) fn read(
+    word: Word,
     text: &str,
     tokens: &[Token],
     resolver: &mut Resolver<'_>,
@@ -127,7 +134,7 @@ pub(crate) fn read(
 ) -> Result<(), Problem> {
     let mut reader = Reader { text, tokens, at: 0 };
     analysis.lineage = Lineage::Metadata;
-    match analysis.word {
+    match word {
         Word::Show => reader.show(resolver)?,
         Word::Describe => reader.describe(resolver)?,
         Word::UseRole
@@ -238,9 +245,12 @@ impl Reader<'_> {
         let stored = match token.class {
             Class::Word => crate::name::fold(token.text(self.text)),
             Class::Quoted => token.inner(self.text).replace("\"\"", "\""),
-            Class::String | Class::Dollar | Class::Number | Class::Placeholder | Class::Symbol => {
-                return None;
-            }
+            Class::String
+            | Class::Hex
+            | Class::Dollar
+            | Class::Number
+            | Class::Placeholder
+            | Class::Symbol => return None,
         };
         self.at += 1;
         Some(stored)
@@ -297,10 +307,16 @@ impl Reader<'_> {
                 if !self.is("LIKE")
                     && !self.is("STARTS")
                     && !self.is("LIMIT")
+                    && !self.is("WITH")
                     && self.at < self.tokens.len()
                 {
                     self.name()?;
                 }
+            } else if self.take_all("APPLICATION PACKAGE")
+                || self.take("APPLICATION")
+                || self.take("CLASS")
+            {
+                self.name()?;
             } else {
                 let explicit = self.take("TABLE") || self.take("VIEW");
                 let parts = self.name()?;
@@ -319,6 +335,16 @@ impl Reader<'_> {
             }
             if self.take("FROM") && !self.take_class(Class::String) {
                 return self.missing("a string");
+            }
+        }
+        if self.take_all("WITH PRIVILEGES") {
+            loop {
+                if self.identifier().is_none() {
+                    return self.missing("a privilege");
+                }
+                if !self.take_symbol(',') {
+                    break;
+                }
             }
         }
         Ok(())
@@ -341,6 +367,9 @@ impl Reader<'_> {
                 return Err(unsupported("DESCRIBE of this kind of thing"));
             }
         }
+        if let Some(("FUNCTION" | "PROCEDURE", _)) = kind {
+            return self.signature();
+        }
         let parts = self.name()?;
         if kind.is_none_or(|(_, shows_columns)| *shows_columns) {
             touch(resolver, &parts)?;
@@ -349,6 +378,28 @@ impl Reader<'_> {
                 if !known {
                     return self.missing("COLUMNS or STAGE");
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// `name(type, type)`, as functions are told apart.
+    fn signature(&mut self) -> Result<(), Problem> {
+        while self.identifier().is_some() && self.take_symbol('.') {}
+        if !self.take_symbol('(') {
+            return self.missing("the types of its arguments");
+        }
+        let mut depth = 1;
+        while depth > 0 {
+            if self.take_symbol('(') {
+                depth += 1;
+            } else if self.take_symbol(')') {
+                depth -= 1;
+            } else if self.identifier().is_none()
+                && !self.take_symbol(',')
+                && !self.take_class(Class::Number)
+            {
+                return self.missing("a type");
             }
         }
         Ok(())

@@ -4,6 +4,8 @@
 //! find exactly one statement. Its `Display`, `Clone`, `PartialEq` and `visit_relations` are never used: they
 //! recurse without a limit, or miss objects.
 
+mod spelling;
+
 pub(crate) use sqlparser::ast;
 
 use sqlparser::dialect::SnowflakeDialect;
@@ -18,12 +20,22 @@ const RECURSION: usize = 50;
 
 /// Reads exactly one statement.
 pub(crate) fn parse(text: &str, tokens: &[Token]) -> Result<ast::Statement, Problem> {
+    read(text, tokens, false)
+}
+
+/// Reads one statement of a chain, which may name the results before it in FROM.
+pub(crate) fn parse_chained(text: &str, tokens: &[Token]) -> Result<ast::Statement, Problem> {
+    read(text, tokens, true)
+}
+
+fn read(text: &str, tokens: &[Token], chained: bool) -> Result<ast::Statement, Problem> {
     let dialect = SnowflakeDialect {};
     let theirs = Tokenizer::new(&dialect, text)
         .with_unescape(false)
         .tokenize_with_location()
         .map_err(|error| problem(Reason::Ambiguous, &error.message))?;
     agree(text, tokens, theirs.iter().map(|token| &token.token))?;
+    let theirs = spelling::plain(theirs, chained);
     let mut parser =
         Parser::new(&dialect).with_tokens_with_locations(theirs).with_recursion_limit(RECURSION);
     let mut statements =
@@ -71,6 +83,9 @@ fn agree<'a>(
             }
             Theirs::SingleQuotedString(raw) => {
                 ours.next().is_some_and(|own| own.class == Class::String && own.inner(text) == raw)
+            }
+            Theirs::HexStringLiteral(digits) => {
+                ours.next().is_some_and(|own| own.class == Class::Hex && own.inner(text) == digits)
             }
             Theirs::DollarQuotedString(raw) => ours.next().is_some_and(|own| {
                 own.class == Class::Dollar && raw.tag.is_none() && own.inner(text) == raw.value

@@ -138,11 +138,11 @@ pub(crate) fn head(text: &str, tokens: &[Token]) -> Head {
     if open > 0 {
         // Only a query may stand in brackets.
         let is_query = matches!(first.as_str(), "SELECT" | "WITH" | "VALUES");
-        return plain(if is_query { Word::Select } else { Word::Unknown });
+        return plain(if is_query { query(&words) } else { Word::Unknown });
     }
     match first.as_str() {
-        "SELECT" | "VALUES" => plain(Word::Select),
-        "WITH" => plain(if words.any("PROCEDURE") { Word::Call } else { Word::Select }),
+        "WITH" if words.any("PROCEDURE") => plain(Word::Call),
+        "SELECT" | "VALUES" | "WITH" => plain(query(&words)),
         "EXPLAIN" => plain(Word::Explain),
         "SHOW" => plain(Word::Show),
         "DESC" | "DESCRIBE" => plain(Word::Describe),
@@ -238,6 +238,34 @@ fn thing(words: &Words<'_>, from: usize) -> Option<Thing> {
         .iter()
         .find(|(names, _)| names.iter().enumerate().all(|(i, name)| words.is(from + i, name)))
         .map(|(_, thing)| *thing)
+}
+
+/// A query, unless a change of rows hides in it: the server has none inside of a query or behind WITH, and whatever is
+/// written there must not pass for a read.
+fn query(words: &Words<'_>) -> Word {
+    let is_symbol = |index: usize, symbols: &str| {
+        words.tokens.get(index).is_some_and(|token| {
+            token.class == Class::Symbol && symbols.contains(token.text(words.text))
+        })
+    };
+    let mut depth = 0_usize;
+    for index in 1..words.tokens.len() {
+        if is_symbol(index, "(") {
+            depth += 1;
+        } else if is_symbol(index, ")") {
+            depth = depth.saturating_sub(1);
+        } else if is_symbol(index - 1, "()") && !is_symbol(index + 1, "(),.=") {
+            let hidden = match words.at(index).to_ascii_uppercase().as_str() {
+                "INSERT" => Word::Insert,
+                "UPDATE" => Word::Update,
+                "DELETE" => Word::Delete,
+                "MERGE" if words.is(index + 1, "INTO") => Word::Merge,
+                _ => continue,
+            };
+            return if depth == 0 { hidden } else { Word::Unknown };
+        }
+    }
+    Word::Select
 }
 
 fn copy(words: &Words<'_>) -> Word {

@@ -25,6 +25,8 @@ pub(crate) enum Class {
     Quoted,
     /// `'...'`.
     String,
+    /// `x'...'`, two hexadecimal digits a byte.
+    Hex,
     /// `$$...$$`.
     Dollar,
     /// A number.
@@ -49,12 +51,13 @@ impl Token {
 
     /// What stands between its quotes, as written.
     pub(crate) fn inner<'a>(&self, source: &'a str) -> &'a str {
-        let quote = match self.class {
-            Class::Quoted | Class::String => 1,
-            Class::Dollar => 2,
-            Class::Word | Class::Number | Class::Placeholder | Class::Symbol => 0,
+        let (before, behind) = match self.class {
+            Class::Quoted | Class::String => (1, 1),
+            Class::Hex => (2, 1),
+            Class::Dollar => (2, 2),
+            Class::Word | Class::Number | Class::Placeholder | Class::Symbol => (0, 0),
         };
-        source.get(self.start + quote..self.end - quote).unwrap_or_default()
+        source.get(self.start + before..self.end - behind).unwrap_or_default()
     }
 
     /// Whether it is this keyword (written here in upper case).
@@ -149,7 +152,7 @@ impl Lexer<'_> {
                 && match last.class {
                     Class::Word | Class::Quoted | Class::Placeholder => true,
                     Class::Symbol => matches!(last.text(self.text), ")" | "]" | "."),
-                    Class::String | Class::Dollar | Class::Number => false,
+                    Class::String | Class::Hex | Class::Dollar | Class::Number => false,
                 }
         })
     }
@@ -204,7 +207,8 @@ impl Lexer<'_> {
 
     fn string(&mut self) -> Result<(), Refused> {
         let glued = self.tokens.last().is_some_and(|last| {
-            last.end == self.at && matches!(last.class, Class::Word | Class::Placeholder)
+            last.end == self.at
+                && matches!(last.class, Class::Word | Class::Placeholder | Class::Hex)
         });
         if glued {
             return self.refuse("a prefix glued to a string literal; put a space between them");
@@ -273,6 +277,13 @@ impl Lexer<'_> {
             .end_of(self.at, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'));
         if self.text[self.at..end].contains("$$") {
             return self.refuse("`$$` inside of an identifier");
+        }
+        if matches!(&self.text[self.at..end], "x" | "X") && self.bytes.get(end) == Some(&b'\'') {
+            let close = self.end_of(end + 1, |byte| byte.is_ascii_hexdigit());
+            if self.bytes.get(close) == Some(&b'\'') && (close - end) % 2 == 1 {
+                self.push(Class::Hex, close + 1);
+                return Ok(());
+            }
         }
         self.push(Class::Word, end);
         Ok(())

@@ -12,6 +12,7 @@ mod analysis;
 mod analyze;
 mod builtins;
 mod catalog;
+mod chain;
 mod command;
 mod dialect;
 mod head;

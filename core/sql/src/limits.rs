@@ -116,6 +116,7 @@ pub(crate) fn shape(text: &str, tokens: &[Token]) -> Result<(), Problem> {
             Class::Word
             | Class::Quoted
             | Class::String
+            | Class::Hex
             | Class::Dollar
             | Class::Number
             | Class::Placeholder => {}

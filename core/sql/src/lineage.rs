@@ -24,9 +24,7 @@ use crate::{
 };
 
 pub(crate) use provenance::{Id, Provenance};
-pub(crate) use scope::{Ctes, Fields, Relation, Scope};
-
-use scope::Field;
+pub(crate) use scope::{Ctes, Field, Fields, Relation, Scope};
 
 /// Expressions and queries inside of each other, all kinds of recursion together.
 const DEPTH: usize = 4_000;
@@ -202,6 +200,11 @@ impl<'a> Resolver<'a> {
             .iter()
             .filter_map(|id| self.columns.get(*id as usize))
             .map(|column| &column.object)
+    }
+
+    /// Whether rows of an object of the account were read so far.
+    pub(crate) fn reads_rows(&self) -> bool {
+        !self.tables.is_empty() || self.is_missing()
     }
 
     pub(crate) fn is_missing(&self) -> bool {

@@ -240,6 +240,7 @@ impl Resolver<'_> {
             ast::Value::Number(_, _)
             | ast::Value::SingleQuotedString(_)
             | ast::Value::DollarQuotedString(_)
+            | ast::Value::HexStringLiteral(_)
             | ast::Value::Boolean(_)
             | ast::Value::Null => Ok(Provenance::constant()),
             ast::Value::Placeholder(name) => self.placeholder(name, scope),
@@ -258,7 +259,6 @@ impl Resolver<'_> {
             | ast::Value::NationalStringLiteral(_)
             | ast::Value::QuoteDelimitedStringLiteral(_)
             | ast::Value::NationalQuoteDelimitedStringLiteral(_)
-            | ast::Value::HexStringLiteral(_)
             | ast::Value::DoubleQuotedString(_) => Err(unsupported("this form of a literal")),
         }
     }
@@ -291,24 +291,22 @@ impl Resolver<'_> {
         scope: &Scope<'_>,
     ) -> Result<Provenance, Problem> {
         let name = stored(identifier)?;
-        match scope.column(&name) {
-            Found::One(provenance) => Ok(provenance),
-            Found::Ambiguous => Err(named(&format!("{name} is ambiguous; qualify it"))),
-            Found::Nothing => {
-                let is_pseudo = identifier.quote_style.is_none()
-                    && (is_clock(&name)
-                        || is_metadata(&name)
-                        || (scope.hierarchical
-                            && matches!(
-                                name.as_str(),
-                                "LEVEL" | "CONNECT_BY_ISLEAF" | "CONNECT_BY_ISCYCLE"
-                            )));
-                if is_pseudo || scope.is_open() || self.is_missing() {
-                    return Ok(Provenance::clean());
-                }
-                Err(named(&format!("there is no column {name} in this query")))
+        if identifier.quote_style.is_none() {
+            // The parser reads `PRIOR x` in a SELECT list as a column with an alias.
+            if matches!(name.as_str(), "PRIOR" | "CONNECT_BY_ROOT") {
+                return Err(unsupported("PRIOR or CONNECT_BY_ROOT in this place"));
+            }
+            let is_pseudo = is_clock(&name)
+                || (scope.hierarchical
+                    && matches!(
+                        name.as_str(),
+                        "LEVEL" | "CONNECT_BY_ISLEAF" | "CONNECT_BY_ISCYCLE"
+                    ));
+            if is_pseudo && matches!(scope.column(&name), Found::Nothing) {
+                return Ok(Provenance::clean());
             }
         }
+        self.column(&[name], scope)
     }
 
     fn compound(
@@ -333,15 +331,31 @@ impl Resolver<'_> {
                 _ => Err(named("an unknown column by position")),
             };
         }
-        let name = stored(last)?;
-        match scope.qualified(&parts, &name) {
+        parts.push(stored(last)?);
+        self.column(&parts, scope)
+    }
+
+    /// A column by its stored parts.
+    pub(super) fn column(
+        &mut self,
+        parts: &[String],
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let Some((name, qualifier)) = parts.split_last() else {
+            return Err(named("an empty name"));
+        };
+        let found = match qualifier {
+            [] => scope.column(name),
+            _ => scope.qualified(qualifier, name),
+        };
+        match found {
             Found::One(provenance) => Ok(provenance),
-            Found::Ambiguous => Err(named(&format!("{}.{name} is ambiguous", parts.join(".")))),
+            Found::Ambiguous => Err(named(&format!("{} is ambiguous; qualify it", parts.join(".")))),
             Found::Nothing => {
-                if is_metadata(&name) || scope.is_open() || self.is_missing() {
+                if is_metadata(name) || scope.is_open() || self.is_missing() {
                     return Ok(Provenance::clean());
                 }
-                Err(named(&format!("there is no column {}.{name} in this query", parts.join("."))))
+                Err(named(&format!("there is no column {} in this query", parts.join("."))))
             }
         }
     }

@@ -1,0 +1,227 @@
+//! Spellings of Snowflake that the parser lacks, each put as a plain one that means the same. It works on the parser's
+//! own tokens, after they were compared with ours; what is sent upstream is always the text as it came.
+
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// Words before JOIN, behind which DIRECTED can only be the hint.
+const JOINS: &[&str] = &["INNER", "CROSS", "LEFT", "RIGHT", "FULL", "OUTER"];
+
+/// Types whose elements may be declared: `ARRAY(INT)`, `OBJECT(a INT)`, `MAP(VARCHAR, INT)`.
+const STRUCTURED: &[&str] = &["ARRAY", "OBJECT", "MAP"];
+
+/// Puts the tokens as the parser knows them. In a chain, `FROM $1` reads the result before it: it becomes a name that
+/// no other relation can have.
+pub(super) fn plain(tokens: Vec<TokenWithSpan>, chained: bool) -> Vec<TokenWithSpan> {
+    let edits = Reader::new(&tokens).edits(chained);
+    if edits.is_empty() {
+        return tokens;
+    }
+    let mut edits = edits.into_iter().peekable();
+    let mut put = Vec::with_capacity(tokens.len());
+    for (index, token) in tokens.into_iter().enumerate() {
+        match edits.next_if(|(at, _)| *at == index) {
+            None => put.push(token),
+            Some((_, instead)) => {
+                let span = token.span;
+                put.extend(instead.into_iter().map(|token| TokenWithSpan { token, span }));
+            }
+        }
+    }
+    put
+}
+
+/// What stands instead of a token, ascending by place and each place once.
+type Edits = std::collections::BTreeMap<usize, Vec<Token>>;
+
+struct Reader<'a> {
+    tokens: &'a [TokenWithSpan],
+    /// Places of what is neither space nor comment.
+    code: Vec<usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(tokens: &'a [TokenWithSpan]) -> Self {
+        let is_code = |token: &Token| !matches!(token, Token::Whitespace(_) | Token::EOF);
+        let code = (0..tokens.len()).filter(|index| is_code(&tokens[*index].token)).collect();
+        Self { tokens, code }
+    }
+
+    fn at(&self, index: usize) -> Option<&'a Token> {
+        self.code.get(index).map(|place| &self.tokens[*place].token)
+    }
+
+    fn back(&self, index: usize, by: usize) -> Option<&'a Token> {
+        index.checked_sub(by).and_then(|index| self.at(index))
+    }
+
+    fn is(&self, index: usize, words: &[&str]) -> bool {
+        is_word(self.at(index), words)
+    }
+
+    fn edits(&self, chained: bool) -> Edits {
+        let mut edits = Edits::new();
+        let mut put = |index: usize, tokens: Vec<Token>| {
+            if let Some(place) = self.code.get(index) {
+                edits.insert(*place, tokens);
+            }
+        };
+        // For each open bracket, whether it is that of a CAST.
+        let mut casts = Vec::new();
+        for index in 0..self.code.len() {
+            let before = |by| self.back(index, by);
+            match self.at(index) {
+                Some(Token::LParen) => casts.push(is_word(before(1), &["CAST", "TRY_CAST"])),
+                Some(Token::RParen) => {
+                    casts.pop();
+                }
+                // `{*}` is the object of all columns.
+                Some(Token::LBrace) if self.is_star(index + 1) => {
+                    if let Some(close) = self.close(index) {
+                        put(index, vec![Token::make_word("OBJECT_CONSTRUCT", None), Token::LParen]);
+                        put(close, vec![Token::RParen]);
+                    }
+                }
+                Some(Token::DoubleColon) => self.structured(index, &mut put),
+                Some(Token::Word(_)) if self.is(index, &["AS"]) && casts.last() == Some(&true) => {
+                    self.structured(index, &mut put);
+                }
+                Some(Token::Word(_))
+                    if self.is(index, &["DIRECTED"])
+                        && self.is(index + 1, &["JOIN"])
+                        && is_word(before(1), JOINS) =>
+                {
+                    put(index, Vec::new());
+                }
+                Some(Token::Word(_))
+                    if self.is(index, &["LOCAL"])
+                        && is_word(before(1), &["WITH"])
+                        && self.is(index + 1, &["TIME"])
+                        && self.is(index + 2, &["ZONE"]) =>
+                {
+                    put(index, Vec::new());
+                }
+                // A sample of a constant size changes no column; the parser knows it behind plain tables only.
+                Some(Token::Word(_)) if self.is(index, &["TABLESAMPLE"]) => {
+                    for index in index..self.sample(index) {
+                        put(index, Vec::new());
+                    }
+                }
+                // `DATE_PART(year FROM x)` is `DATE_PART(year, x)`.
+                Some(Token::Word(_))
+                    if self.is(index, &["FROM"])
+                        && matches!(
+                            before(1),
+                            Some(Token::Word(_) | Token::SingleQuotedString(_))
+                        )
+                        && before(2) == Some(&Token::LParen)
+                        && is_word(before(3), &["DATE_PART"]) =>
+                {
+                    put(index, vec![Token::Comma]);
+                }
+                // `NTH_VALUE(x, 2) FROM FIRST IGNORE NULLS OVER (...)` counts from an end of the same rows.
+                Some(Token::Word(_))
+                    if self.is(index, &["FROM"])
+                        && before(1) == Some(&Token::RParen)
+                        && self.is(index + 1, &["FIRST", "LAST"])
+                        && self.is(index + 2, &["IGNORE", "RESPECT"])
+                        && self.is(index + 3, &["NULLS"]) =>
+                {
+                    put(index, Vec::new());
+                    put(index + 1, Vec::new());
+                }
+                Some(Token::Word(_)) if chained && self.is(index, &["FROM", "JOIN"]) => {
+                    if let Some(Token::Placeholder(name)) = self.at(index + 1) {
+                        put(index + 1, vec![Token::make_word(name, Some('"'))]);
+                    }
+                }
+                // `WITH t (SELECT ...)`: AS may be left out.
+                Some(Token::Word(_)) if index == 0 && self.is(0, &["WITH"]) => {
+                    let name = 1 + usize::from(self.is(1, &["RECURSIVE"]));
+                    if matches!(self.at(name), Some(Token::Word(_)))
+                        && self.at(name + 1) == Some(&Token::LParen)
+                        && self.is(name + 2, &["SELECT", "WITH"])
+                    {
+                        put(name + 1, vec![Token::make_keyword("AS"), Token::LParen]);
+                    }
+                }
+                _ => {}
+            }
+        }
+        edits
+    }
+
+    /// `*`, or `t.*`.
+    fn is_star(&self, mut index: usize) -> bool {
+        while matches!(self.at(index), Some(Token::Word(_)))
+            && self.at(index + 1) == Some(&Token::Period)
+        {
+            index += 2;
+        }
+        self.at(index) == Some(&Token::Mul)
+    }
+
+    /// Where `TABLESAMPLE [method] (number [ROWS])` ends; where it begins, if it is anything else.
+    fn sample(&self, index: usize) -> usize {
+        let method = ["BERNOULLI", "ROW", "SYSTEM", "BLOCK"];
+        let open = index + 1 + usize::from(self.is(index + 1, &method));
+        let close = open + 2 + usize::from(self.is(open + 2, &["ROWS"]));
+        let is_constant = self.at(open) == Some(&Token::LParen)
+            && matches!(self.at(open + 1), Some(Token::Number(..)))
+            && self.at(close) == Some(&Token::RParen);
+        if is_constant && !self.is(close + 1, &["SEED", "REPEATABLE"]) { close + 1 } else { index }
+    }
+
+    /// The bracket that closes the one at `index`.
+    fn close(&self, index: usize) -> Option<usize> {
+        let mut depth = 0;
+        for (offset, place) in self.code.get(index..)?.iter().enumerate() {
+            match self.tokens[*place].token {
+                Token::LParen | Token::LBrace | Token::LBracket => depth += 1,
+                Token::RParen | Token::RBrace | Token::RBracket => {
+                    depth -= 1;
+                    if depth == 0 {
+                        return Some(index + offset);
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Leaves out what a structured type behind `AS` or `::` declares of its elements: where a value comes from does
+    /// not depend on it.
+    fn structured(&self, index: usize, put: &mut impl FnMut(usize, Vec<Token>)) {
+        let open = index + 2;
+        if !self.is(index + 1, STRUCTURED) || self.at(open) != Some(&Token::LParen) {
+            return;
+        }
+        let Some(close) = self.close(open) else { return };
+        let is_type = (open..=close).all(|index| match self.at(index) {
+            Some(Token::Word(_)) => !self.is(index, &["SELECT", "WITH"]),
+            Some(token) => {
+                matches!(token, Token::Number(..) | Token::Comma | Token::LParen | Token::RParen)
+            }
+            None => false,
+        });
+        if !is_type {
+            return;
+        }
+        let mut end = close + 1;
+        while self.is(end, &["RENAME", "ADD"]) && self.is(end + 1, &["FIELDS"]) {
+            end += 2;
+        }
+        for index in open..end {
+            put(index, Vec::new());
+        }
+    }
+}
+
+fn is_word(token: Option<&Token>, words: &[&str]) -> bool {
+    match token {
+        Some(Token::Word(word)) if word.quote_style.is_none() => {
+            words.iter().any(|one| word.value.eq_ignore_ascii_case(one))
+        }
+        _ => false,
+    }
+}
