@@ -310,6 +310,7 @@ const SCALAR: &[&str] = &[
     "ST_BUFFER",
     "SUBSTR",
     "SUBSTRING",
+    "SYS_CONNECT_BY_PATH",
     "SYSDATE",
     "SYSTIMESTAMP",
     "TAN",

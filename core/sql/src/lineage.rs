@@ -7,6 +7,8 @@
 mod condition;
 mod expression;
 mod function;
+mod matching;
+mod pivot;
 mod provenance;
 mod query;
 mod scope;
@@ -50,6 +52,8 @@ pub(crate) struct Resolver<'a> {
     flows: Vec<(Vec<Id>, Sink)>,
     missing: BTreeSet<Name>,
     tables: HashMap<Name, Arc<crate::Object>>,
+    /// Why the columns of the result cannot be known, where only the data says which there are.
+    boundless: Option<&'static str>,
 }
 
 /// [`Against`] before columns have their names.
@@ -79,6 +83,7 @@ impl<'a> Resolver<'a> {
             flows: Vec::new(),
             missing: BTreeSet::new(),
             tables: HashMap::new(),
+            boundless: None,
         }
     }
 
@@ -89,6 +94,9 @@ impl<'a> Resolver<'a> {
 
     /// Puts what was found into the analysis.
     pub(crate) fn finish(self, analysis: &mut Analysis) {
+        if let Some(why) = self.boundless {
+            analysis.lineage = Lineage::Unknown(why.to_owned());
+        }
         let column = |id: &Id| self.columns.get(*id as usize).cloned();
         let named = |ids: &[Id]| ids.iter().filter_map(column).collect::<Vec<_>>();
         analysis.objects.extend(self.touches.iter().cloned());

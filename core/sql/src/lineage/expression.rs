@@ -350,7 +350,9 @@ impl Resolver<'_> {
         };
         match found {
             Found::One(provenance) => Ok(provenance),
-            Found::Ambiguous => Err(named(&format!("{} is ambiguous; qualify it", parts.join(".")))),
+            Found::Ambiguous => {
+                Err(named(&format!("{} is ambiguous; qualify it", parts.join("."))))
+            }
             Found::Nothing => {
                 if is_metadata(name) || scope.is_open() || self.is_missing() {
                     return Ok(Provenance::clean());

@@ -40,7 +40,15 @@ impl Resolver<'_> {
             [one] => Some(one.as_str()),
             _ => None,
         };
-        let builtin = simple.and_then(builtins::find);
+        if let (Some("IDENTIFIER"), ast::FunctionArguments::List(list), None) = (simple, args, over)
+        {
+            return self.column(&super::literal_name(&list.args)?, scope);
+        }
+        let of_pattern = |name: &str| scope.matching && super::matching::is_function(name);
+        let builtin = simple.and_then(|name| match builtins::find(name) {
+            None if of_pattern(name) => Some(builtins::Builtin { aggregate: true, raises: false }),
+            found => found,
+        });
         let arguments = self.arguments(simple.unwrap_or_default(), args, scope)?;
         let mut result = arguments.all.clone();
         match (simple, builtin) {

@@ -22,6 +22,8 @@ pub(crate) enum Shape {
     Bare,
     /// The base column itself, but met itself again in a set operation or join.
     Plain,
+    /// An element of the base column, by FLATTEN: its own elements can be counted as those of the column.
+    Element,
     /// Anything else.
     Mixed,
 }

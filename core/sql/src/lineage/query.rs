@@ -219,6 +219,8 @@ impl Resolver<'_> {
         let null = Field { name: None, provenance: Provenance::clean() };
         let mut pairs: Vec<(Option<String>, &Field, &Field)> = Vec::new();
         if by_name {
+            named_apart(left)?;
+            named_apart(right)?;
             for field in left {
                 let other =
                     right.iter().find(|other| other.name == field.name && field.name.is_some());
@@ -579,6 +581,20 @@ impl Resolver<'_> {
     }
 }
 
+/// Columns that BY NAME can pair: each has a name of its own.
+fn named_apart(fields: &[Field]) -> Result<(), Problem> {
+    for (index, field) in fields.iter().enumerate() {
+        match &field.name {
+            None => return Err(named("BY NAME needs a name for each column; give it an alias")),
+            name if fields.iter().skip(index + 1).any(|other| other.name == *name) => {
+                return Err(named("two columns of one name in a set operation BY NAME"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// The parts of a CTE that could be recursive.
 #[derive(Clone, Copy)]
 struct Recursion<'q> {
@@ -639,7 +655,7 @@ fn is_direct(provenance: &Provenance) -> bool {
 }
 
 /// The name that the server gives an expression without alias, where it is certain.
-fn implied_name(expression: &ast::Expr) -> Option<String> {
+pub(super) fn implied_name(expression: &ast::Expr) -> Option<String> {
     match expression {
         ast::Expr::Identifier(identifier) => stored(identifier).ok(),
         ast::Expr::CompoundIdentifier(parts) => parts.last().and_then(|last| stored(last).ok()),

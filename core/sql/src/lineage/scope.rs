@@ -43,6 +43,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) parent: Option<&'a Scope<'a>>,
     /// CONNECT BY gives pseudo-columns.
     pub(crate) hierarchical: bool,
+    /// Inside of MATCH_RECOGNIZE there are functions of their own.
+    pub(crate) matching: bool,
 }
 
 /// What looking up a name found.
@@ -83,6 +85,7 @@ impl<'a> Scope<'a> {
             ctes,
             parent,
             hierarchical: false,
+            matching: false,
         }
     }
 

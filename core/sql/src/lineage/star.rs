@@ -44,8 +44,10 @@ impl Resolver<'_> {
             return Err(unsupported("EXCEPT or an alias behind `*`"));
         }
         if let Some(ast::IlikeSelectItem { pattern }) = opt_ilike {
-            if pattern.contains('\\') {
-                return Err(unsupported("an escape in the pattern behind `*`"));
+            if pattern.contains('\\') || !pattern.is_ascii() {
+                return Err(unsupported(
+                    "an escape or a letter beyond ASCII in the pattern behind `*`",
+                ));
             }
             let pattern = pattern.replace("''", "'");
             fields.retain(|field| field.name.as_deref().is_some_and(|name| ilike(name, &pattern)));
@@ -56,13 +58,11 @@ impl Resolver<'_> {
                 ast::ExcludeSelectItem::Multiple(names) => names.as_slice(),
             };
             for name in names {
-                let column = last(&parts(name)?)?;
-                if !fields.iter().any(|field| field.name.as_ref() == Some(&column))
-                    && !scope.is_open()
-                {
-                    return Err(named(&format!("there is no column {column} to exclude")));
-                }
-                fields.retain(|field| field.name.as_ref() != Some(&column));
+                let [column] = &parts(name)?[..] else {
+                    return Err(named("a qualified name in EXCLUDE; write it behind `t.*`"));
+                };
+                is_among(&fields, column, scope)?;
+                fields.retain(|field| field.name.as_ref() != Some(column));
             }
         }
         if let Some(ast::ReplaceSelectItem { items }) = opt_replace {
@@ -70,6 +70,7 @@ impl Resolver<'_> {
                 let ast::ReplaceSelectElement { expr, column_name, as_keyword: _ } = &**item;
                 let column = stored(column_name)?;
                 let provenance = self.expression(expr, scope)?;
+                is_among(&fields, &column, scope)?;
                 for field in fields.iter_mut().filter(|field| field.name.as_ref() == Some(&column))
                 {
                     field.provenance = provenance.clone();
@@ -83,6 +84,7 @@ impl Resolver<'_> {
             };
             for ast::IdentWithAlias { ident, alias } in pairs {
                 let (from, to) = (stored(ident)?, stored(alias)?);
+                is_among(&fields, &from, scope)?;
                 for field in fields.iter_mut().filter(|field| field.name.as_ref() == Some(&from)) {
                     field.name = Some(to.clone());
                 }
@@ -92,8 +94,12 @@ impl Resolver<'_> {
     }
 }
 
-fn last(parts: &[String]) -> Result<String, Problem> {
-    parts.last().cloned().ok_or_else(|| named("an empty name"))
+/// A column that is named behind a star must be one of it.
+fn is_among(fields: &[Field], column: &str, scope: &Scope<'_>) -> Result<(), Problem> {
+    if scope.is_open() || fields.iter().any(|field| field.name.as_deref() == Some(column)) {
+        return Ok(());
+    }
+    Err(named(&format!("there is no column {column} in this `*`")))
 }
 
 /// `name ILIKE pattern` without escapes.

@@ -1,11 +1,12 @@
-//! FROM: tables, views, CTEs, subqueries, joins, table functions, PIVOT and UNPIVOT.
+//! FROM: tables, views, CTEs, subqueries, joins and table functions.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::provenance::{Id, Provenance};
+use super::matching::Rows;
+use super::provenance::{Provenance, Shape};
 use super::query::rename;
-use super::scope::{Ctes, Field, Fields, Found, Relation, Scope};
+use super::scope::{Ctes, Field, Fields, Relation, Scope};
 use super::{Resolver, Steering, named, parts, stored, unknown, unsupported};
 use crate::dialect::ast;
 use crate::{Access, Definition, Name, Place, Problem, Touch};
@@ -356,21 +357,38 @@ impl Resolver<'_> {
             } => {
                 let mut inner = Scope::new(scope.ctes, scope.parent);
                 self.factor(table, &mut inner)?;
-                if let Some(default) = default_on_null {
-                    self.expression(default, &inner)?;
-                }
-                let fields = self.pivot(&inner, aggregate_functions, value_column, value_source)?;
-                self.add(fields, alias.as_ref(), scope)
+                let default = match default_on_null {
+                    Some(default) => self.expression(default, &inner)?,
+                    None => Provenance::constant(),
+                };
+                let (fields, open) =
+                    self.pivot(&inner, aggregate_functions, value_column, value_source, &default)?;
+                self.place(Vec::new(), Rc::new(fields), open, alias.as_ref(), scope)
             }
             ast::TableFactor::Unpivot { table, value, name, columns, null_inclusion: _, alias } => {
                 let mut inner = Scope::new(scope.ctes, scope.parent);
                 self.factor(table, &mut inner)?;
-                let fields = unpivot(&inner, value, name, columns)?;
+                let fields = self.unpivot(&inner, value, name, columns)?;
                 self.add(fields, alias.as_ref(), scope)
             }
-            ast::TableFactor::MatchRecognize { .. } => Err(unknown(
-                "MATCH_RECOGNIZE is not followed yet; compute the matches with window functions",
-            )),
+            ast::TableFactor::MatchRecognize {
+                table,
+                partition_by,
+                order_by,
+                measures,
+                rows_per_match,
+                // Where the next match begins is a word of the text.
+                after_match_skip: _,
+                pattern,
+                symbols,
+                alias,
+            } => {
+                let mut inner = Scope::new(scope.ctes, scope.parent);
+                self.factor(table, &mut inner)?;
+                let rows = Rows { partition_by, order_by, measures, rows_per_match };
+                let fields = self.matches(inner, &rows, pattern, symbols)?;
+                self.add(fields, alias.as_ref(), scope)
+            }
             ast::TableFactor::SemanticView { .. } => {
                 Err(unknown("semantic views are not followed"))
             }
@@ -661,52 +679,6 @@ impl Resolver<'_> {
         }
     }
 
-    /// PIVOT keeps the columns it does not use, and adds one per value.
-    fn pivot(
-        &mut self,
-        inner: &Scope<'_>,
-        aggregates: &[ast::ExprWithAlias],
-        value_column: &[ast::Expr],
-        source: &ast::PivotValueSource,
-    ) -> Result<Vec<Field>, Problem> {
-        let [aggregate] = aggregates else {
-            return Err(unknown("PIVOT with several aggregates is not followed"));
-        };
-        let [value_column] = value_column else {
-            return Err(unknown("PIVOT over several columns is not followed"));
-        };
-        let pivoted = self.expression(value_column, inner)?;
-        self.steer(Place::Pivot, pivoted.sources.clone(), Steering::Expression);
-        let value = self.expression(&aggregate.expr, inner)?.with(&pivoted).mixed();
-        let mut used = column_names(value_column, inner)?;
-        used.extend(column_names(&aggregate.expr, inner)?);
-        let mut fields: Vec<Field> = inner
-            .visible
-            .iter()
-            .filter(|visible| visible.name.as_ref().is_none_or(|name| !used.contains(name)))
-            .cloned()
-            .collect();
-        match source {
-            ast::PivotValueSource::List(values) => {
-                for ast::ExprWithAlias { expr, alias } in values {
-                    let listed = self.expression(expr, inner)?;
-                    if !listed.is_clean() {
-                        return Err(unsupported("a column in the list of PIVOT"));
-                    }
-                    let name = match alias {
-                        Some(alias) => Some(stored(alias)?),
-                        None => None,
-                    };
-                    fields.push(Field { name, provenance: value.clone() });
-                }
-                Ok(fields)
-            }
-            ast::PivotValueSource::Any(_) | ast::PivotValueSource::Subquery(_) => {
-                Err(unknown("PIVOT without a list of values has columns that only the data knows"))
-            }
-        }
-    }
-
     /// Arguments of a table function: its rows show them.
     fn table_function(
         &mut self,
@@ -730,6 +702,7 @@ impl Resolver<'_> {
             _ => return Err(self.unknown_table_function(&parts)),
         };
         let mut shown = Provenance::clean();
+        let mut given = Vec::with_capacity(args.len());
         for arg in args {
             let value = match arg {
                 ast::FunctionArg::Named { name: _, arg, operator: _ }
@@ -742,12 +715,20 @@ impl Resolver<'_> {
                 return Err(unsupported("`*` in a table function"));
             };
             let provenance = self.expression(value, scope)?;
-            // How many elements a bare column holds is shown as COUNT shows it; of an expression it compares.
-            if !self.is_path(value, scope)? {
-                let columns: Vec<Id> = provenance.sources.clone();
-                self.steer(Place::TableFunction, columns, Steering::Expression);
-            }
             shown = shown.with(&provenance);
+            given.push((value, provenance));
+        }
+        // How many elements a bare column holds is shown as COUNT shows it; anything else compares: an expression, a
+        // path that is computed, a delimiter.
+        let mut varying = given.iter().filter(|(_, value)| value.shape != Shape::Constant);
+        match (varying.next(), varying.next()) {
+            (Some((input, _)), None)
+                if parts.last().is_some_and(|name| name == "FLATTEN")
+                    && self.is_path(input, scope)? =>
+            {
+                shown.shape = Shape::Element;
+            }
+            _ => self.steer(Place::TableFunction, shown.sources.clone(), Steering::Expression),
         }
         let field =
             |name: &&str| Field { name: Some((*name).to_owned()), provenance: shown.clone() };
@@ -781,7 +762,8 @@ impl Resolver<'_> {
                 }
                 ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => {
                     let provenance = self.expression(root, scope)?;
-                    return Ok(provenance.is_bare() || provenance.is_clean());
+                    let is_element = provenance.shape == Shape::Element;
+                    return Ok(is_element || provenance.is_bare() || provenance.is_clean());
                 }
                 _ => return Ok(false),
             }
@@ -793,80 +775,4 @@ impl Resolver<'_> {
 enum TableExpression {
     Rows(Vec<Field>),
     Object(Vec<String>),
-}
-
-/// Names of the columns that an expression of PIVOT takes away from the result.
-fn column_names(expression: &ast::Expr, scope: &Scope<'_>) -> Result<Vec<String>, Problem> {
-    let column = |identifier: &ast::Ident| -> Result<Vec<String>, Problem> {
-        let name = stored(identifier)?;
-        match scope.column(&name) {
-            Found::One(_) => Ok(vec![name]),
-            Found::Ambiguous | Found::Nothing => Err(named("an unknown column in PIVOT")),
-        }
-    };
-    match expression {
-        ast::Expr::Identifier(identifier) => column(identifier),
-        ast::Expr::CompoundIdentifier(parts) => match parts.last() {
-            Some(last) => column(last),
-            None => Ok(Vec::new()),
-        },
-        ast::Expr::Function(function) => match &function.args {
-            ast::FunctionArguments::List(list) => match list.args.as_slice() {
-                [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(inner))] => {
-                    column_names(inner, scope)
-                }
-                _ => Err(unknown("this aggregate of PIVOT is not followed")),
-            },
-            ast::FunctionArguments::None | ast::FunctionArguments::Subquery(_) => {
-                Err(unknown("this aggregate of PIVOT is not followed"))
-            }
-        },
-        _ => Err(unknown("this aggregate of PIVOT is not followed")),
-    }
-}
-
-/// UNPIVOT turns columns into rows: the value column shows all of them.
-fn unpivot(
-    inner: &Scope<'_>,
-    value: &ast::Expr,
-    name: &ast::Ident,
-    columns: &[ast::ExprWithAlias],
-) -> Result<Vec<Field>, Problem> {
-    let ast::Expr::Identifier(value) = value else {
-        return Err(unknown("UNPIVOT into several columns is not followed"));
-    };
-    let mut shown = Provenance::clean();
-    let mut used = Vec::with_capacity(columns.len());
-    for ast::ExprWithAlias { expr, alias: _ } in columns {
-        let column = match expr {
-            ast::Expr::Identifier(identifier) => stored(identifier)?,
-            ast::Expr::CompoundIdentifier(parts) => match parts.last() {
-                Some(last) => stored(last)?,
-                None => return Err(named("an empty name in UNPIVOT")),
-            },
-            _ => return Err(unknown("an expression in the list of UNPIVOT is not followed")),
-        };
-        match scope_column(inner, &column) {
-            Some(provenance) => shown = shown.with(&provenance),
-            None => return Err(named(&format!("there is no column {column} to UNPIVOT"))),
-        }
-        used.push(column);
-    }
-    let mut fields: Vec<Field> = inner
-        .visible
-        .iter()
-        .filter(|visible| visible.name.as_ref().is_none_or(|name| !used.contains(name)))
-        .cloned()
-        .collect();
-    fields.push(Field { name: Some(stored(name)?), provenance: Provenance::clean() });
-    fields.push(Field { name: Some(stored(value)?), provenance: shown });
-    Ok(fields)
-}
-
-fn scope_column(scope: &Scope<'_>, name: &str) -> Option<Provenance> {
-    match scope.column(name) {
-        Found::One(provenance) => Some(provenance),
-        Found::Nothing if scope.is_open() => Some(Provenance::clean()),
-        Found::Ambiguous | Found::Nothing => None,
-    }
 }
