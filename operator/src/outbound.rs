@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// A host that takes no connection within this is away; sidecars wait for an answer about four times as long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Addresses that stand in for name resolution, by host: local mode and tests.
 pub type Names = BTreeMap<String, SocketAddr>;
 
@@ -54,6 +57,7 @@ pub fn client(
         // A static binary on an empty file system has no resolver of the C library.
         .hickory_dns(true)
         .tls_certs_only(roots)
+        .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

@@ -39,7 +39,7 @@ use config::{Config, Limits, Timings};
 use downstream::refusal::Refusal;
 use downstream::session::{Session, Sessions};
 use operator::standing::{Ruling, Standing};
-use operator::{Closing, Operator};
+use operator::{Event, Operator};
 use recorder::Recorder;
 use statement::chunks::Chunks;
 use statement::outcome::Answers;
@@ -86,7 +86,7 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     /// Sessions that are over, and why, where the operator has not heard of it yet.
     untold: Mutex<BTreeMap<String, String>>,
-    /// Tasks of statements and closings: shutting down waits for them.
+    /// Tasks of statements and events: shutting down waits for them.
     pub(crate) statements: TaskTracker,
     standing: watch::Receiver<Standing>,
     resolve: BTreeMap<String, SocketAddr>,
@@ -100,7 +100,7 @@ pub struct Proxy {
     doors: Vec<(TcpListener, Option<tokio_rustls::TlsAcceptor>)>,
     admin: Option<TcpListener>,
     ocsp: Option<(TcpListener, trust::ocsp::Responder)>,
-    closings: mpsc::UnboundedReceiver<Closing>,
+    events: mpsc::UnboundedReceiver<Event>,
     registry: Registry,
 }
 
@@ -140,12 +140,12 @@ impl Proxy {
         tls::install_provider();
         let metrics = Metrics::new();
         let (standing_sender, standing) = watch::channel(None);
-        let (closing_sender, closings) = mpsc::unbounded_channel();
+        let (event_sender, events) = mpsc::unbounded_channel();
         let operator = Operator::new(
             &config.operator,
             config.timings.operator,
             standing_sender,
-            closing_sender,
+            event_sender,
         )?;
         let courier = operator::shipping::Courier::new(operator.clone(), &config.operator)?;
         let recorder = Recorder::start(config.recorder.clone(), courier).await?;
@@ -198,7 +198,7 @@ impl Proxy {
             transport: Mutex::default(),
             this: this.clone(),
         });
-        Ok(Self { parts, doors, admin, ocsp, closings, registry })
+        Ok(Self { parts, doors, admin, ocsp, events, registry })
     }
 
     /// Where drivers come in, in the order of the configuration.
@@ -215,11 +215,11 @@ impl Proxy {
 
     /// Serves until shutdown; then lets statements end, closes sessions and ships what is recorded.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Self { parts, doors, admin, ocsp, closings, registry } = self;
+        let Self { parts, doors, admin, ocsp, events, registry } = self;
         let stop = CancellationToken::new();
         let watching =
             tokio::spawn(parts.operator.clone().watch(parts.metrics.clone(), stop.clone()));
-        let keeping = tokio::spawn(upkeep::run(Arc::clone(&parts), closings, stop.clone()));
+        let keeping = tokio::spawn(upkeep::run(Arc::clone(&parts), events, stop.clone()));
         if let Some((listener, responder)) = ocsp {
             tokio::spawn(revocation::serve(listener, responder, stop.clone()));
         }

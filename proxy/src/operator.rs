@@ -1,7 +1,7 @@
 //! Facing the operator: calls, and the stream of what the sidecar decides with.
 //!
 //! ```text
-//! watch   GET /v1/stream -> Standing (policy with a lease) | verdicts -> who waits | closings
+//! watch   GET /v1/stream -> Standing (policy with a lease) | verdicts -> who waits | events
 //! calls   open, renew, close, ask, withdraw, catalog, ticket, seal
 //! ```
 
@@ -51,12 +51,12 @@ struct Inner {
     /// Who waits for a human, by statement.
     waiting: Mutex<HashMap<String, watch::Sender<Option<Verdict>>>>,
     standing: watch::Sender<Standing>,
-    closings: mpsc::UnboundedSender<Closing>,
+    events: mpsc::UnboundedSender<Event>,
 }
 
-/// What the operator pushes besides policies and verdicts.
+/// What comes of the operator's stream besides policies and verdicts.
 #[derive(Clone, Debug)]
-pub(crate) enum Closing {
+pub(crate) enum Event {
     /// A session ends.
     Session {
         /// Its id.
@@ -66,6 +66,8 @@ pub(crate) enum Closing {
     },
     /// What is known of the catalog is stale.
     Catalog,
+    /// The operator is there, or there again.
+    Connected,
 }
 
 /// Why a call gave no answer.
@@ -126,12 +128,12 @@ impl Drop for Waiting {
 }
 
 impl Operator {
-    /// Sets up the way to the operator. `standing` and `closings` get what it pushes.
+    /// Sets up the way to the operator. `standing` and `events` get what it pushes.
     pub(crate) fn new(
         config: &config::Operator,
         deadline: Duration,
         standing: watch::Sender<Standing>,
-        closings: mpsc::UnboundedSender<Closing>,
+        events: mpsc::UnboundedSender<Event>,
     ) -> Result<Self, OperatorError> {
         let host = config.url.host_str().unwrap_or_default();
         let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
@@ -176,7 +178,7 @@ impl Operator {
             deadline,
             waiting: Mutex::default(),
             standing,
-            closings,
+            events,
         })))
     }
 

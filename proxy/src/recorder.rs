@@ -284,6 +284,11 @@ impl Recorder {
         self.shared.spool.used()
     }
 
+    /// Ships at once what could not be shipped before: the operator is there again.
+    pub fn ship_again(&self) {
+        self.shipping.again();
+    }
+
     /// Waits until everything that is sealed has been shipped, or the time is over; gives the number of segments left.
     /// Sessions are to be closed before.
     pub async fn drain(&self, within: Duration) -> usize {

@@ -1,5 +1,5 @@
-//! Looks after sessions: idle and absolute limits, renewals at both ends, deserted statements, closings from the
-//! operator and to it.
+//! Looks after sessions: idle and absolute limits, renewals at both ends, deserted statements, events from the
+//! operator, closings that it has not heard of.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
 use crate::downstream::session::Session;
-use crate::operator::Closing;
+use crate::operator::Event;
 use crate::upstream::UpstreamError;
 
 /// The operator hears of a session when this much is left of its time.
@@ -18,7 +18,7 @@ const RENEW_BEFORE_MS: i64 = 120_000;
 /// Runs until the proxy stops.
 pub(crate) async fn run(
     parts: Arc<Parts>,
-    mut closings: mpsc::UnboundedReceiver<Closing>,
+    mut events: mpsc::UnboundedReceiver<Event>,
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(parts.timings.tick);
@@ -26,9 +26,10 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             _ = tick.tick() => look(&parts),
-            closing = closings.recv() => match closing {
-                Some(Closing::Session { session, reason }) => close(&parts, &session, reason),
-                Some(Closing::Catalog) => parts.catalog.forget_all(),
+            event = events.recv() => match event {
+                Some(Event::Session { session, reason }) => close(&parts, &session, reason),
+                Some(Event::Catalog) => parts.catalog.forget_all(),
+                Some(Event::Connected) => parts.recorder.ship_again(),
                 None => return,
             },
             () = stop.cancelled() => return,

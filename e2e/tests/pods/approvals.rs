@@ -145,7 +145,7 @@ fn a_delete_without_where_waits_and_runs_exactly_once_when_approved() {
     assert_eq!(line["approvedBy"], json!(["bob@example.com"]), "{line}");
     assert_eq!(line["approvalReason"], json!(["INC-88"]), "{line}");
     assert!(line["approvedAt"][0].is_string(), "{line}");
-    assert_eq!(line["approvalRequest"], json!(name), "{line}");
+    assert_eq!(line["approvalRequest"], json!(format!("{}/{name}", world.namespace)), "{line}");
     assert_eq!(line["outcome"], "Completed", "{line}");
 }
 

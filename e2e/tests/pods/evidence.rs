@@ -78,7 +78,6 @@ fn the_export_is_valid_in_both_formats_and_says_the_same() {
         "serviceAccount",
         "binds",
         "decision",
-        "policy",
         "policyHash",
         "role",
         "resultSha256",

@@ -41,6 +41,8 @@ use crate::telemetry::{MintLabel, ReasonLabel};
 
 /// Open sessions of one pod.
 const PER_POD_MAX: usize = 64;
+/// How long a session may take to open. Sidecars wait a little longer, so that the reason reaches the driver.
+const OPEN_WITHIN: Duration = Duration::from_secs(15);
 /// How often it is looked for sessions that are over.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is asked whether the pods of sessions live.
@@ -227,9 +229,11 @@ pub async fn open(
             end(&worker, &session, "Refused").await;
         }
     });
-    let opened =
-        answered.await.map_err(|_| Refusal::later("FG-9001", "the session did not open"))?;
-    opened.map(Json)
+    let opened = tokio::time::timeout(OPEN_WITHIN, answered).await.map_err(|_| {
+        let seconds = OPEN_WITHIN.as_secs();
+        Refusal::later("FG-4001", format!("the account did not answer within {seconds} s"))
+    })?;
+    opened.map_err(|_| Refusal::later("FG-9001", "the session did not open"))?.map(Json)
 }
 
 /// `POST /v1/sessions/{s}`.
@@ -256,7 +260,8 @@ pub async fn close(
     Path(session): Path<String>,
     Body(ask): Body<CloseSession>,
 ) -> Result<StatusCode, Refusal> {
-    const REASONS: [&str; 5] = ["Logout", "Idle", "Drain", "Refused", "UpstreamLost"];
+    const REASONS: [&str; 7] =
+        ["Logout", "Idle", "Drain", "Refused", "Expired", "UpstreamLost", "SidecarRestarted"];
     let kept = parts.sessions.known(&session, &workload)?;
     let reason = REASONS.into_iter().find(|known| *known == ask.reason).unwrap_or("Other");
     end(&parts, &kept.session, reason).await;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::standing::Ruling;
-use super::{CallError, Closing, Operator};
+use super::{CallError, Event, Operator};
 use crate::telemetry::{Metrics, PolicyLabels};
 
 /// Largest line.
@@ -59,6 +59,7 @@ impl Operator {
             return Err(super::refused(status, &body));
         }
         metrics.connected.set(1);
+        let _ = self.0.events.send(Event::Connected);
         let mut lines = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| super::unreachable(&error))?;
@@ -104,10 +105,10 @@ impl Operator {
             Update::Verdict { statement, verdict, .. } => self.deliver(&statement, verdict),
             Update::CloseSession { session, reason } => {
                 // Nobody listens only while shutting down.
-                let _ = self.0.closings.send(Closing::Session { session, reason });
+                let _ = self.0.events.send(Event::Session { session, reason });
             }
             Update::CatalogChanged => {
-                let _ = self.0.closings.send(Closing::Catalog);
+                let _ = self.0.events.send(Event::Catalog);
             }
         }
         Ok(())

@@ -59,6 +59,7 @@ const AT_ONCE: usize = 4;
 /// The task that ships, and the journals that feed it.
 pub(super) struct Shipping {
     wake: Arc<Notify>,
+    again: Arc<Notify>,
     settled: Arc<Notify>,
     journals: TaskTracker,
     spool: Spool,
@@ -69,6 +70,11 @@ impl Shipping {
     /// What a journal calls when a segment is sealed.
     pub(super) fn wake(&self) -> Arc<Notify> {
         self.wake.clone()
+    }
+
+    /// Tries at once what has failed: whoever takes segments is there again.
+    pub(super) fn again(&self) {
+        self.again.notify_one();
     }
 
     /// Runs a journal; draining waits for its end.
@@ -102,10 +108,10 @@ impl Drop for Shipping {
 }
 
 pub(super) fn start<S: Shipper>(spool: Spool, metrics: Metrics, shipper: S) -> Shipping {
-    let (wake, settled) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let run = run(spool.clone(), metrics, shipper, wake.clone(), settled.clone());
+    let [wake, again, settled] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let run = run(spool.clone(), metrics, shipper, wake.clone(), again.clone(), settled.clone());
     let task = tokio::spawn(run);
-    Shipping { wake, settled, journals: TaskTracker::new(), spool, task }
+    Shipping { wake, again, settled, journals: TaskTracker::new(), spool, task }
 }
 
 /// When a session that failed is tried again.
@@ -119,6 +125,7 @@ async fn run<S: Shipper>(
     metrics: Metrics,
     shipper: S,
     wake: Arc<Notify>,
+    again: Arc<Notify>,
     settled: Arc<Notify>,
 ) {
     let mut waits: HashMap<String, Wait> = HashMap::new();
@@ -139,6 +146,7 @@ async fn run<S: Shipper>(
         let next = waits.iter().filter_map(idle).min();
         tokio::select! {
             () = wake.notified() => {}
+            () = again.notified() => waits.clear(),
             () = sleep_until(next) => {}
             Some((session, result)) = flights.next() => {
                 busy.remove(&session);
