@@ -61,6 +61,8 @@ class Group:
         query = self.placed(parse_one(sql, dialect=DIALECT))
         if not isinstance(query, exp.Query):
             raise ValueError("not a query")
+        if query.find(exp.MatchRecognize):
+            raise ValueError("SQLGlot passes over MATCH_RECOGNIZE")
         query = exp.expand(query, views, dialect=DIALECT, copy=True)
         query = qualify(query, dialect=DIALECT, schema=known, validate_qualify_columns=False, identify=False)
         scope = build_scope(query)
