@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::provenance::Provenance;
 use super::scope::{Field, Relation, Scope};
-use super::{Resolver, Steering, stored};
+use super::{Resolver, Steering, stored, unknown};
 use crate::dialect::ast;
 use crate::{Place, Problem};
 
@@ -53,6 +53,9 @@ impl Resolver<'_> {
                 name: Some(stored(alias)?),
                 provenance: Provenance { aggregate: false, ..provenance },
             });
+        }
+        if fields.is_empty() {
+            return Err(unknown("MATCH_RECOGNIZE has no columns without PARTITION BY and MEASURES"));
         }
         Ok(fields)
     }
