@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     ("tidiness", tidy::run),
     ("the chart against the kustomize base", chart::run),
     ("tests", tests),
+    ("somebody else's statements", crate::corpus::run),
     ("ordinary analytics, and another's lineage", crate::analytics::run),
     ("the stand-in account's own tests", warehouse),
 ];

@@ -7,6 +7,7 @@ mod bench;
 mod chart;
 mod check;
 mod cluster;
+mod corpus;
 mod demo;
 mod e2e;
 mod generate;
@@ -41,6 +42,8 @@ enum Task {
     Check(check::Arguments),
     /// Decide the benchmark queries, and compare our lineage with another's
     Analytics,
+    /// Judge the statements in SQLGlot's own tests
+    Corpus,
     /// A real Kubernetes cluster on this machine, in a network namespace of its own
     Cluster(cluster::Arguments),
     /// Build container images and push them to the cluster's registry
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Check(arguments) => check::run(&arguments),
         Task::Analytics => analytics::run(),
+        Task::Corpus => corpus::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),

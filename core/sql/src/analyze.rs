@@ -71,7 +71,7 @@ fn understand(
     let parts = chain::split(text, tokens);
     let read = if parts.len() > 1 {
         chain::read(text, &parts, &mut resolver, analysis)
-    } else if command::is_own(analysis.word) {
+    } else if command::is_own(analysis.word, text, tokens) {
         let read = command::read(analysis.word, text, tokens, &mut resolver, analysis);
         // A name that means nothing here was read all the same.
         let is_read = |problem: &Problem| matches!(problem.reason, Reason::Name | Reason::Pinned);
@@ -133,7 +133,7 @@ fn explain(
     let inner = text.get(first.start..end).unwrap_or_default();
     let explained = head(inner, &lex(inner).tokens);
     if !matches!(explained.word.effect(), Effect::Read | Effect::Write | Effect::Define)
-        || command::is_own(explained.word)
+        || command::is_own(explained.word, inner, &lex(inner).tokens)
         || explained.word == Word::Explain
     {
         return Err(crate::lineage::unsupported("EXPLAIN of this kind of statement"));

@@ -1,11 +1,13 @@
 //! Statements that the parser reads badly and that cannot hold a query: SHOW, DESCRIBE, USE, SET, ALTER SESSION,
-//! transactions, UNSET. Read completely from tokens; anything that is left over is refused.
+//! transactions, UNSET; rights, files and things with settings in `settings`. Read completely from tokens; anything that is left over is refused.
+
+mod settings;
 
 use std::sync::Arc;
 
 use crate::lexer::{Class, Token};
 use crate::lineage::{Resolver, named, unsupported};
-use crate::{Access, Analysis, Lineage, Name, Problem, Reason, Word};
+use crate::{Access, Analysis, Lineage, Name, Problem, Reason, Thing, Word};
 
 /// Session parameters that change how values look or how long statements may take, not what they mean.
 const PARAMETERS: &[&str] = &[
@@ -105,23 +107,34 @@ const DESCRIBED: &[(&str, bool)] = &[
 ];
 
 /// Whether this module reads the kind, rather than the parser.
-pub(crate) fn is_own(word: Word) -> bool {
-    matches!(
-        word,
-        Word::Show
-            | Word::Describe
-            | Word::UseRole
-            | Word::UseSecondaryRoles
-            | Word::UseWarehouse
-            | Word::UseDatabase
-            | Word::UseSchema
-            | Word::Set
-            | Word::Unset
-            | Word::AlterSession
-            | Word::Begin
-            | Word::Commit
-            | Word::Rollback
-    )
+pub(crate) fn is_own(word: Word, text: &str, tokens: &[Token]) -> bool {
+    settings::is_own(word)
+        || is_table_setting(word, text, tokens)
+        || matches!(
+            word,
+            Word::Show
+                | Word::Describe
+                | Word::UseRole
+                | Word::UseSecondaryRoles
+                | Word::UseWarehouse
+                | Word::UseDatabase
+                | Word::UseSchema
+                | Word::Set
+                | Word::Unset
+                | Word::AlterSession
+                | Word::Begin
+                | Word::Commit
+                | Word::Rollback
+        )
+}
+
+/// `ALTER TABLE name SET setting`, which the parser does not know; of `ALTER TABLE` it knows the rest.
+fn is_table_setting(word: Word, text: &str, tokens: &[Token]) -> bool {
+    let mut reader = Reader { text, tokens, at: 2 };
+    let _ = reader.take_all("IF EXISTS");
+    word == Word::Alter(Thing::Table)
+        && reader.name().is_ok()
+        && (reader.is("SET") || reader.is("UNSET"))
 }
 
 /// Reads one such statement completely.
@@ -154,7 +167,8 @@ pub(crate) fn read(
             reader.skip();
             reader.take("WORK");
         }
-        _ => return Err(unsupported("this statement")),
+        Word::Alter(Thing::Table) => settings::table(&mut reader, resolver)?,
+        word => settings::read(word, &mut reader, resolver)?,
     }
     if reader.at < tokens.len() {
         let rest = tokens[reader.at];

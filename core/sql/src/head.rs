@@ -25,6 +25,7 @@ const MODIFIERS: &[&str] = &[
     "TEMPORARY",
     "VOLATILE",
     "TRANSIENT",
+    "SCOPED",
     "LOCAL",
     "GLOBAL",
     "SECURE",
@@ -230,6 +231,14 @@ fn create(words: &Words<'_>) -> Head {
         index += 1;
     }
     Head { word: Word::Create(thing(words, index).unwrap_or(Thing::Other)), replaces, drops: false }
+}
+
+/// How many words name the thing at the start of these tokens.
+pub(crate) fn words_of(thing: Thing, text: &str, tokens: &[Token]) -> usize {
+    let words = Words { text, tokens };
+    let is = |names: &[&str]| names.iter().enumerate().all(|(index, name)| words.is(index, name));
+    let names = THINGS.iter().find(|(names, other)| *other == thing && is(names));
+    names.map_or(0, |(names, _)| names.len())
 }
 
 fn thing(words: &Words<'_>, from: usize) -> Option<Thing> {

@@ -31,7 +31,7 @@ pub(crate) enum Class {
     Dollar,
     /// A number.
     Number,
-    /// `$name`, `$1` or `?`.
+    /// `$name`, `$1`, `?`, or the `$` at the end of a row pattern.
     Placeholder,
     /// One character of punctuation.
     Symbol,
@@ -263,7 +263,14 @@ impl Lexer<'_> {
         }
         let end = self.end_of(self.at + 1, |byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if end == self.at + 1 {
-            return self.refuse("a lone `$`");
+            // The end of a partition in the PATTERN of MATCH_RECOGNIZE; the parser knows it nowhere else.
+            return match self.bytes.get(end) {
+                Some(b' ' | b'\t' | b'\n' | b')') => {
+                    self.push(Class::Placeholder, end);
+                    Ok(())
+                }
+                _ => self.refuse("a lone `$`"),
+            };
         }
         if self.bytes.get(end) == Some(&b'$') {
             return self.refuse("a `$tag$`: it is a string to one lexer and a variable to another");

@@ -178,7 +178,12 @@ impl<'a> Resolver<'a> {
         source: &ast::ObjectName,
         sink: &Sink,
     ) -> Result<(), Problem> {
-        let (_, fields, _) = self.object(&parts(source)?)?;
+        self.flow_of_named(&parts(source)?, sink)
+    }
+
+    /// All columns of an object go there.
+    pub(crate) fn flow_of_named(&mut self, parts: &[String], sink: &Sink) -> Result<(), Problem> {
+        let (_, fields, _) = self.object(parts)?;
         for field in fields.iter() {
             self.flow(field.provenance.sources.clone(), sink.clone());
         }

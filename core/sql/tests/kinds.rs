@@ -1,6 +1,6 @@
 //! The kind and effect of statements, whether or not a parser reads them.
 
-use sql::{Catalog, Session, analyze};
+use sql::{Access, Catalog, CatalogColumn, Definition, Lineage, Name, Object, Session, analyze};
 
 #[test]
 fn each_statement_has_the_kind_that_its_head_says() {
@@ -88,4 +88,121 @@ fn each_statement_has_the_kind_that_its_head_says() {
             if analysis.word.to_string() == "Explain" { "Explain".into() } else { words.join("+") };
         assert_eq!(format!("{words} {}", analysis.effect), expected, "{text}");
     }
+}
+
+/// Which of the kinds that a policy can allow are understood, and what they touch.
+#[test]
+fn statements_without_a_query_are_understood_by_their_tokens() {
+    let understood = [
+        ("GRANT SELECT ON ALL TABLES IN SCHEMA d.s TO ROLE r", ""),
+        ("GRANT CREATE MATERIALIZED VIEW ON SCHEMA d.s TO DATABASE ROLE d.r", ""),
+        ("REVOKE ROLE r FROM USER \"u\"", ""),
+        ("GRANT OWNERSHIP ON TABLE t TO ROLE r REVOKE CURRENT GRANTS", ""),
+        ("UNDROP TABLE t", "Create D.S.T"),
+        ("UNDROP SCHEMA e.x", "Create E.X"),
+        ("LIST @s/a/b.csv PATTERN = '.*csv'", ""),
+        ("ls @~", ""),
+        ("REMOVE @%t", ""),
+        ("CREATE USER IF NOT EXISTS u PASSWORD = 'x' DEFAULT_ROLE = r", ""),
+        ("ALTER WAREHOUSE w SET WAREHOUSE_SIZE = SMALL AUTO_SUSPEND = 60", ""),
+        ("ALTER USER u UNSET RSA_PUBLIC_KEY", ""),
+        ("CREATE OR REPLACE ROLE r COMMENT = 'x'", ""),
+        ("CREATE RESOURCE MONITOR m WITH CREDIT_QUOTA = 10", ""),
+        ("CREATE STAGE e.f.s FILE_FORMAT = (TYPE = 'CSV' FIELD_DELIMITER = '|')", "Create E.F.S"),
+        (
+            "CREATE OR REPLACE SEQUENCE q START WITH 1 INCREMENT BY 2 ORDER",
+            "Create D.S.Q, Drop D.S.Q",
+        ),
+        ("CREATE TAG cost ALLOWED_VALUES 'a', 'b'", "Create D.S.COST"),
+        ("CREATE STORAGE INTEGRATION i TYPE = EXTERNAL_STAGE STORAGE_PROVIDER = 'S3'", ""),
+        ("CREATE DATABASE IF NOT EXISTS x DATA_RETENTION_TIME_IN_DAYS = 1", "Create X"),
+        ("DROP ROLE IF EXISTS r", ""),
+        ("DROP ICEBERG TABLE IF EXISTS t RESTRICT", "Drop D.S.T"),
+        ("DROP FUNCTION d.s.f(OBJECT(a VARCHAR), NUMBER(38, 0))", ""),
+        ("DROP TASK e", "Drop D.S.E"),
+    ];
+    for (text, touched) in understood {
+        let analysis = analyze(text, &session(), &Catalog::default());
+        assert_eq!(analysis.problem, None, "{text}");
+        assert!(analysis.parsed, "{text}");
+        let touches: Vec<String> = analysis
+            .objects
+            .iter()
+            .map(|touch| format!("{:?} {}", touch.access, touch.name))
+            .collect();
+        assert_eq!(touches.join(", "), touched, "{text}");
+    }
+    let refused = [
+        "GRANT SELECT ON TABLE t TO SHARE s",
+        "GRANT SELECT ON TABLE t TO ROLE IDENTIFIER($r)",
+        "GRANT (SELECT 1)",
+        "UNDROP TABLE t RENAME TO u",
+        "UNDROP SHARE s",
+        "LIST",
+        "LIST $x",
+        "LIST (SELECT 1)",
+        "PUT 'file:///tmp/x' @s",
+        "GET @s 'file:///tmp/'",
+        "CREATE USER u PASSWORD = $p",
+        "CREATE DATABASE x CLONE d",
+        "CREATE DATABASE x FROM SHARE a.b",
+        "CREATE STAGE s CLONE e",
+        "CREATE STAGE s AS SELECT 1",
+        "CREATE TAG t WITH (SELECT 1)",
+        "CREATE SEQUENCE IDENTIFIER('q')",
+        "ALTER USER IDENTIFIER($u) SET DISABLED = TRUE",
+        "DROP ROLE r, q",
+        "DROP FUNCTION f",
+        "CREATE SHARE s",
+        "CREATE TASK e AS SELECT 1",
+        "CREATE ALERT a IF (EXISTS (SELECT 1)) THEN SELECT 1",
+        "CREATE FUNCTION f() RETURNS INT AS '1'",
+    ];
+    for text in refused {
+        assert!(analyze(text, &session(), &Catalog::default()).problem.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn a_called_procedure_is_a_function_that_a_policy_must_allow() {
+    for (text, functions) in [
+        ("CALL e.f.p(1, 'x')", vec!["E.F.P"]),
+        ("CALL p(g(1))", vec!["D.S.G", "D.S.P"]),
+        // A procedure may have the name of a built-in function.
+        ("CALL upper('x')", vec!["D.S.UPPER"]),
+    ] {
+        let analysis = analyze(text, &session(), &Catalog::default());
+        assert_eq!(analysis.problem, None, "{text}");
+        assert_eq!(analysis.functions.iter().collect::<Vec<_>>(), functions, "{text}");
+        assert!(matches!(analysis.lineage, Lineage::Unknown(_)), "{text}");
+    }
+    for text in ["CALL p(IDENTIFIER($x))", "CALL p", "CALL p() INTO :x", "CALL $x()"] {
+        assert!(analyze(text, &session(), &Catalog::default()).problem.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn settings_of_a_table_are_read_and_its_columns_go_where_masks_may_miss_them() {
+    let catalog = Catalog::new([Object {
+        name: Name::new("D", "S", "T"),
+        columns: vec![CatalogColumn { name: "A".into(), data_type: "TEXT".into() }],
+        definition: Definition::Table,
+    }]);
+    for text in [
+        "ALTER TABLE t SET COMMENT = 'x'",
+        "ALTER TABLE IF EXISTS s.t SET TAG a.b = 'x', c = 'y'",
+        "ALTER TABLE t UNSET DATA_RETENTION_TIME_IN_DAYS, CHANGE_TRACKING",
+    ] {
+        let analysis = analyze(text, &session(), &catalog);
+        assert_eq!(analysis.problem, None, "{text}");
+        assert_eq!(analysis.flows.len(), 1, "{text}");
+        assert_eq!(analysis.touched(Access::Alter).count(), 1, "{text}");
+    }
+    for text in ["ALTER TABLE t SET x = (SELECT 1)", "ALTER TABLE u SET COMMENT = 'x'"] {
+        assert!(analyze(text, &session(), &catalog).problem.is_some(), "{text}");
+    }
+}
+
+fn session() -> Session {
+    Session { database: Some("D".into()), schema: Some("S".into()), ..Session::default() }
 }

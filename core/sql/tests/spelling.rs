@@ -54,6 +54,18 @@ fn each_spelling_is_analyzed_as_its_plain_form() {
             "WITH q AS (SELECT b AS x FROM t) SELECT x FROM q",
         ),
         ("SELECT b FROM TABLE('t') TABLESAMPLE BERNOULLI (20.3)", "SELECT b FROM t"),
+        (
+            "SELECT id FROM t MATCH_RECOGNIZE (PARTITION BY a ORDER BY b MEASURES FINAL LAST(c) AS id, RUNNING MAX(c) AS m \
+             ONE ROW PER MATCH PATTERN (^ x+ $) DEFINE x AS c > 'k')",
+            "SELECT id FROM t MATCH_RECOGNIZE (PARTITION BY a ORDER BY b MEASURES LAST(c) AS id, MAX(c) AS m \
+             ONE ROW PER MATCH PATTERN (^ x+ $) DEFINE x AS c > 'k')",
+        ),
+        (
+            "SELECT a, PRIOR b AS p FROM t START WITH a = 'x' CONNECT BY PRIOR a = c",
+            "SELECT a, CONNECT_BY_ROOT b AS p FROM t START WITH a = 'x' CONNECT BY PRIOR a = c",
+        ),
+        ("SELECT IDENTIFIER('upper')(b) AS x FROM t", "SELECT UPPER(b) AS x FROM t"),
+        ("SELECT IDENTIFIER('d.s.secret')(b) AS x FROM t", "SELECT d.s.secret(b) AS x FROM t"),
         // What only looks alike stays what it is.
         ("SELECT a AS directed, b FROM t", "SELECT a AS x, b FROM t"),
         ("SELECT CAST(a AS VARCHAR) AS array, b AS object FROM t", "SELECT a::TEXT, b FROM t"),
@@ -70,6 +82,7 @@ fn each_spelling_is_analyzed_as_its_plain_form() {
         };
         assert_eq!(sources(&spelled_as), sources(&plainly), "{spelled}");
         assert_eq!(spelled_as.uses, plainly.uses, "{spelled}");
+        assert_eq!(spelled_as.functions, plainly.functions, "{spelled}");
         assert_eq!(spelled_as.objects, plainly.objects, "{spelled}");
     }
 }

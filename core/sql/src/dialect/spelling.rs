@@ -65,14 +65,20 @@ impl<'a> Reader<'a> {
                 edits.insert(*place, tokens);
             }
         };
-        // For each open bracket, whether it is that of a CAST.
-        let mut casts = Vec::new();
+        // Whose brackets are open.
+        let mut brackets = Vec::new();
         for index in 0..self.code.len() {
             let before = |by| self.back(index, by);
             match self.at(index) {
-                Some(Token::LParen) => casts.push(is_word(before(1), &["CAST", "TRY_CAST"])),
+                Some(Token::LParen) if self.names_function(index) => {
+                    for (offset, tokens) in self.function(index).into_iter().enumerate() {
+                        put(index - 1 + offset, tokens);
+                    }
+                    brackets.push(Bracket::Other);
+                }
+                Some(Token::LParen) => brackets.push(Bracket::of(before(1))),
                 Some(Token::RParen) => {
-                    casts.pop();
+                    brackets.pop();
                 }
                 // `{*}` is the object of all columns.
                 Some(Token::LBrace) if self.is_star(index + 1) => {
@@ -82,8 +88,31 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Some(Token::DoubleColon) => self.structured(index, &mut put),
-                Some(Token::Word(_)) if self.is(index, &["AS"]) && casts.last() == Some(&true) => {
+                Some(Token::Word(_))
+                    if self.is(index, &["AS"]) && brackets.last() == Some(&Bracket::Cast) =>
+                {
                     self.structured(index, &mut put);
+                }
+                // Of which rows of a match a measure speaks.
+                Some(Token::Word(_))
+                    if self.is(index, &["FINAL", "RUNNING"])
+                        && brackets.last() == Some(&Bracket::Match)
+                        && (is_word(before(1), &["MEASURES"])
+                            || before(1) == Some(&Token::Comma))
+                        && matches!(self.at(index + 1), Some(Token::Word(_)))
+                        && !self.is(index + 1, &["AS"]) =>
+                {
+                    put(index, Vec::new());
+                }
+                // PRIOR in the SELECT list: like the root's, another row's value of the column.
+                Some(Token::Word(_))
+                    if self.is(index, &["PRIOR"])
+                        && (is_word(before(1), &["SELECT"])
+                            || before(1) == Some(&Token::Comma))
+                        && matches!(self.at(index + 1), Some(Token::Word(_)))
+                        && !self.is(index + 1, &["AS", "FROM"]) =>
+                {
+                    put(index, vec![Token::make_keyword("CONNECT_BY_ROOT")]);
                 }
                 Some(Token::Word(_))
                     if self.is(index, &["DIRECTED"])
@@ -148,6 +177,26 @@ impl<'a> Reader<'a> {
             }
         }
         edits
+    }
+
+    /// Whether the bracket is that of `IDENTIFIER('name')(`: the name of a function, if it is a plain one.
+    fn names_function(&self, index: usize) -> bool {
+        is_word(self.back(index, 1), &["IDENTIFIER"])
+            && self.at(index + 2) == Some(&Token::RParen)
+            && self.at(index + 3) == Some(&Token::LParen)
+            && matches!(self.at(index + 1), Some(Token::SingleQuotedString(name)) if is_plain(name))
+    }
+
+    /// The tokens of that name instead of IDENTIFIER, its bracket, the literal and the closing bracket.
+    fn function(&self, index: usize) -> [Vec<Token>; 4] {
+        let mut name = Vec::new();
+        if let Some(Token::SingleQuotedString(written)) = self.at(index + 1) {
+            for part in written.split('.') {
+                name.extend((!name.is_empty()).then_some(Token::Period));
+                name.push(Token::make_word(part, None));
+            }
+        }
+        [name, Vec::new(), Vec::new(), Vec::new()]
     }
 
     /// `*`, or `t.*`.
@@ -215,6 +264,35 @@ impl<'a> Reader<'a> {
             put(index, Vec::new());
         }
     }
+}
+
+/// Whose an open bracket is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bracket {
+    Cast,
+    Match,
+    Other,
+}
+
+impl Bracket {
+    fn of(before: Option<&Token>) -> Self {
+        if is_word(before, &["CAST", "TRY_CAST"]) {
+            Self::Cast
+        } else if is_word(before, &["MATCH_RECOGNIZE"]) {
+            Self::Match
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Unquoted identifiers with dots between them, and no keyword that begins a query.
+fn is_plain(name: &str) -> bool {
+    name.split('.').all(|part| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && part.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && !["SELECT", "WITH", "TABLE"].iter().any(|word| part.eq_ignore_ascii_case(word))
+    })
 }
 
 fn is_word(token: Option<&Token>, words: &[&str]) -> bool {

@@ -88,6 +88,35 @@ impl Resolver<'_> {
         Ok(result)
     }
 
+    /// CALL of a procedure: its name is never that of a built-in function.
+    pub(crate) fn procedure(
+        &mut self,
+        function: &ast::Function,
+        scope: &Scope<'_>,
+    ) -> Result<(), Problem> {
+        let ast::Function {
+            name,
+            uses_odbc_syntax: false,
+            parameters: ast::FunctionArguments::None,
+            args,
+            within_group,
+            filter: None,
+            null_treatment: None,
+            over: None,
+        } = function
+        else {
+            return Err(unsupported("this form of a CALL"));
+        };
+        if !within_group.is_empty() {
+            return Err(unsupported("this form of a CALL"));
+        }
+        let arguments = self.arguments("", args, scope)?;
+        let name = self.function_name(&parts(name)?);
+        self.flow(arguments.all.sources, Sink::Function(name.clone()));
+        self.functions.insert(name);
+        Ok(())
+    }
+
     fn arguments(
         &mut self,
         name: &str,
