@@ -4,6 +4,7 @@
 //! parser does not compile rather than pass as clean. What cannot be followed is an error, and the statement is
 //! refused; an unknown source is never taken for a constant.
 
+mod class;
 mod condition;
 mod expression;
 mod function;
@@ -102,6 +103,9 @@ impl<'a> Resolver<'a> {
         analysis.objects.extend(self.touches.iter().cloned());
         analysis.objects.sort();
         analysis.objects.dedup();
+        let others =
+            analysis.objects.iter().filter(|touch| !self.tables.contains_key(&*touch.name));
+        analysis.others.extend(others.filter_map(|touch| self.catalog.get(&touch.name).cloned()));
         analysis.tables.extend(self.tables.into_values());
         analysis.tables.sort_by(|one, two| one.name.cmp(&two.name));
         analysis.functions.extend(self.functions.iter().cloned());

@@ -1,5 +1,6 @@
 //! Predicates: what a condition compares, so that a policy can tell a harmless test from a probe.
 
+use super::class::Class;
 use super::provenance::{Provenance, Shape};
 use super::scope::Scope;
 use super::{Resolver, Steering};
@@ -48,7 +49,7 @@ impl Resolver<'_> {
             ast::Expr::BinaryOp { left, op, right } => {
                 let one = self.expression(left, scope)?;
                 let two = self.expression(right, scope)?;
-                self.raise(op, &one, &two);
+                self.operate(op, &one, &two);
                 match op {
                     ast::BinaryOperator::Eq | ast::BinaryOperator::NotEq => {
                         self.compare(&one, &two, true, place);
@@ -167,17 +168,67 @@ impl Resolver<'_> {
         }
     }
 
-    /// Division over an expression fails or not, which tells about the value.
-    pub(super) fn raise(
+    /// The kind of an operation's result. Where it fails depending on a value, that is noted.
+    pub(super) fn operate(
         &mut self,
         operator: &ast::BinaryOperator,
         one: &Provenance,
         two: &Provenance,
-    ) {
-        if matches!(operator, ast::BinaryOperator::Divide | ast::BinaryOperator::Modulo) {
-            for operand in [one, two] {
-                self.raise_over(operand);
+    ) -> Class {
+        match operator {
+            ast::BinaryOperator::Divide | ast::BinaryOperator::Modulo => {
+                self.raise_over(one);
+                self.raise_over(two);
+                one.class.computed(two.class, true)
             }
+            ast::BinaryOperator::Plus
+            | ast::BinaryOperator::Minus
+            | ast::BinaryOperator::Multiply => {
+                self.compute(one);
+                self.compute(two);
+                let multiplies = matches!(operator, ast::BinaryOperator::Multiply);
+                let class = one.class.computed(two.class, multiplies);
+                if class.overflows() {
+                    let both = one.clone().with(two);
+                    self.steer(Place::Error, both.sources, Steering::Expression);
+                }
+                class
+            }
+            ast::BinaryOperator::StringConcat => Class::Text,
+            ast::BinaryOperator::Regexp => {
+                self.raise_over(two);
+                Class::Truth
+            }
+            ast::BinaryOperator::And | ast::BinaryOperator::Or => {
+                self.convert(one, Class::Truth);
+                self.convert(two, Class::Truth);
+                Class::Truth
+            }
+            // All that are left compare.
+            _ => {
+                self.coerce(one, two);
+                Class::Truth
+            }
+        }
+    }
+
+    /// Two values meet in a comparison: one of them may be converted to the kind of the other.
+    pub(super) fn coerce(&mut self, one: &Provenance, two: &Provenance) {
+        self.convert(one, two.class);
+        self.convert(two, one.class);
+    }
+
+    /// A value is taken for one of another kind.
+    pub(super) fn convert(&mut self, value: &Provenance, class: Class) {
+        if value.is_derived() && value.class.yields_to(class) {
+            self.raise_over(value);
+        }
+    }
+
+    /// A value is computed with: what is no number must become one.
+    pub(super) fn compute(&mut self, value: &Provenance) {
+        if value.is_derived() && !value.class.is_countable() {
+            self.raise_over(value);
         }
     }
 

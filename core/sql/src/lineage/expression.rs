@@ -1,5 +1,6 @@
 //! Expressions: the union of what can be seen in their parts.
 
+use super::class::Class;
 use super::provenance::Provenance;
 use super::scope::{Found, Scope};
 use super::{Resolver, named, stored, unsupported};
@@ -26,30 +27,45 @@ impl Resolver<'_> {
             ast::Expr::CompoundIdentifier(parts) => self.compound(parts, scope),
             ast::Expr::Nested(inner) => self.expression(inner, scope),
             ast::Expr::Value(value) => self.value(&value.value, scope),
-            ast::Expr::TypedString(_) => Ok(Provenance::constant()),
+            ast::Expr::TypedString(_) => Ok(Provenance::constant().of(Class::Time)),
             ast::Expr::Interval(ast::Interval { value, .. }) => {
-                Ok(self.expression(value, scope)?.mixed())
+                Ok(self.expression(value, scope)?.mixed().of(Class::Time))
             }
 
             // A NULL test of a bare column is free; of an expression it compares.
             ast::Expr::IsNull(inner) | ast::Expr::IsNotNull(inner) => {
                 let provenance = self.expression(inner, scope)?;
-                Ok(if provenance.is_bare() { Provenance::clean() } else { provenance.mixed() })
+                let test =
+                    if provenance.is_bare() { Provenance::clean() } else { provenance.mixed() };
+                Ok(test.of(Class::Truth))
             }
             ast::Expr::IsTrue(inner)
             | ast::Expr::IsNotTrue(inner)
             | ast::Expr::IsFalse(inner)
             | ast::Expr::IsNotFalse(inner)
             | ast::Expr::IsUnknown(inner)
-            | ast::Expr::IsNotUnknown(inner)
-            | ast::Expr::OuterJoin(inner)
+            | ast::Expr::IsNotUnknown(inner) => {
+                let provenance = self.expression(inner, scope)?;
+                self.convert(&provenance, Class::Truth);
+                Ok(provenance.mixed().of(Class::Truth))
+            }
+            ast::Expr::OuterJoin(inner)
             | ast::Expr::Prior(inner)
             | ast::Expr::Collate { expr: inner, collation: _ }
-            | ast::Expr::Extract { field: _, syntax: _, expr: inner }
-            | ast::Expr::Ceil { expr: inner, field: _ }
-            | ast::Expr::Floor { expr: inner, field: _ }
             | ast::Expr::Named { expr: inner, name: _ } => {
                 Ok(self.expression(inner, scope)?.mixed())
+            }
+            ast::Expr::Extract { field: _, syntax: _, expr: inner } => {
+                let provenance = self.expression(inner, scope)?;
+                self.convert(&provenance, Class::Time);
+                Ok(provenance.mixed().of(Class::Number(0)))
+            }
+            ast::Expr::Ceil { expr: inner, field: _ }
+            | ast::Expr::Floor { expr: inner, field: _ } => {
+                let provenance = self.expression(inner, scope)?;
+                self.compute(&provenance);
+                let class = provenance.class.computed(Class::Null, false);
+                Ok(provenance.mixed().of(class))
             }
             ast::Expr::Prefixed { prefix, value } => {
                 if stored(prefix)? == "CONNECT_BY_ROOT" {
@@ -59,8 +75,16 @@ impl Resolver<'_> {
                 }
             }
             ast::Expr::UnaryOp { op, expr } => match op {
-                ast::UnaryOperator::Plus | ast::UnaryOperator::Minus | ast::UnaryOperator::Not => {
-                    Ok(self.expression(expr, scope)?.mixed())
+                ast::UnaryOperator::Plus | ast::UnaryOperator::Minus => {
+                    let provenance = self.expression(expr, scope)?;
+                    self.compute(&provenance);
+                    let class = provenance.class.computed(Class::Null, false);
+                    Ok(provenance.mixed().of(class))
+                }
+                ast::UnaryOperator::Not => {
+                    let provenance = self.expression(expr, scope)?;
+                    self.convert(&provenance, Class::Truth);
+                    Ok(provenance.mixed().of(Class::Truth))
                 }
                 ast::UnaryOperator::AtDashAt
                 | ast::UnaryOperator::BangNot
@@ -81,33 +105,42 @@ impl Resolver<'_> {
                 }
                 let one = self.expression(left, scope)?;
                 let two = self.expression(right, scope)?;
-                self.raise(op, &one, &two);
-                Ok(one.with(&two))
+                let class = self.operate(op, &one, &two);
+                Ok(one.with(&two).of(class))
             }
-            ast::Expr::IsDistinctFrom(one, two)
-            | ast::Expr::IsNotDistinctFrom(one, two)
-            | ast::Expr::Position { expr: one, r#in: two }
-            | ast::Expr::AtTimeZone { timestamp: one, time_zone: two } => {
+            ast::Expr::IsDistinctFrom(one, two) | ast::Expr::IsNotDistinctFrom(one, two) => {
+                self.comparison(one, [&**two], scope)
+            }
+            ast::Expr::Position { expr: one, r#in: two } => {
+                Ok(self.all([&**one, &**two], scope)?.of(Class::Number(0)))
+            }
+            ast::Expr::AtTimeZone { timestamp: one, time_zone: two } => {
                 self.all([&**one, &**two], scope)
             }
-            ast::Expr::InList { expr, list, negated: _ } => {
-                self.all(std::iter::once(&**expr).chain(list), scope)
-            }
+            ast::Expr::InList { expr, list, negated: _ } => self.comparison(expr, list, scope),
             ast::Expr::InSubquery { expr, subquery, negated: _ } => {
                 let one = self.expression(expr, scope)?;
                 let fields = self.query(subquery, scope.ctes, Some(scope))?;
-                Ok(fields.iter().fold(one.mixed(), |all, field| all.with(&field.provenance)))
+                for field in &fields {
+                    self.coerce(&one, &field.provenance);
+                }
+                let all = fields.iter().fold(one.mixed(), |all, field| all.with(&field.provenance));
+                Ok(all.of(Class::Truth))
             }
             ast::Expr::Between { expr, negated: _, low, high } => {
-                self.all([&**expr, &**low, &**high], scope)
+                self.comparison(expr, [&**low, &**high], scope)
             }
             ast::Expr::Like { negated: _, any: _, expr, pattern, escape_char }
             | ast::Expr::ILike { negated: _, any: _, expr, pattern, escape_char }
             | ast::Expr::SimilarTo { negated: _, expr, pattern, escape_char } => {
-                self.all([&**expr, &**pattern].into_iter().chain(escape_char.as_deref()), scope)
+                let parts = [&**expr, &**pattern].into_iter().chain(escape_char.as_deref());
+                Ok(self.all(parts, scope)?.of(Class::Truth))
             }
             ast::Expr::RLike { negated: _, expr, pattern, regexp: _ } => {
-                self.all([&**expr, &**pattern], scope)
+                let (one, two) = (self.expression(expr, scope)?, self.expression(pattern, scope)?);
+                // Not every text is a pattern.
+                self.raise_over(&two);
+                Ok(one.with(&two).of(Class::Truth))
             }
             ast::Expr::AnyOp { left, compare_op: _, right, is_some: _ }
             | ast::Expr::AllOp { left, compare_op: _, right } => {
@@ -115,15 +148,18 @@ impl Resolver<'_> {
             }
             ast::Expr::Cast { kind, expr, data_type, format: _ } => {
                 let provenance = self.expression(expr, scope)?;
+                let class = cast_class(data_type);
                 let raises = match kind {
-                    ast::CastKind::Cast | ast::CastKind::DoubleColon => !is_text(data_type),
+                    ast::CastKind::Cast | ast::CastKind::DoubleColon => {
+                        !matches!(class, Class::Text) && !is_variant(data_type)
+                    }
                     ast::CastKind::TryCast => false,
                     ast::CastKind::SafeCast => return Err(unsupported("SAFE_CAST")),
                 };
                 if raises {
                     self.raise_over(&provenance);
                 }
-                Ok(provenance.mixed())
+                Ok(provenance.mixed().of(class))
             }
             ast::Expr::Substring {
                 expr,
@@ -132,23 +168,40 @@ impl Resolver<'_> {
                 special: _,
                 shorthand: _,
             } => {
-                let more = substring_from.as_deref().into_iter().chain(substring_for.as_deref());
-                self.all(std::iter::once(&**expr).chain(more), scope)
+                let mut all = self.expression(expr, scope)?;
+                for part in substring_from.as_deref().into_iter().chain(substring_for.as_deref()) {
+                    let part = self.expression(part, scope)?;
+                    self.compute(&part);
+                    all = all.with(&part);
+                }
+                Ok(all.mixed().of(Class::Text))
             }
             ast::Expr::Trim { trim_where: _, trim_what, expr, trim_characters } => {
                 let more = trim_what.as_deref().into_iter().chain(trim_characters.iter().flatten());
-                self.all(std::iter::once(&**expr).chain(more), scope)
+                Ok(self.all(std::iter::once(&**expr).chain(more), scope)?.of(Class::Text))
             }
             ast::Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
-                let mut all = Provenance::constant();
-                for part in operand.as_deref().into_iter().chain(else_result.as_deref()) {
-                    all = all.with(&self.expression(part, scope)?);
-                }
+                let mut choice = Choice::new();
+                let operand = match operand {
+                    Some(operand) => Some(self.expression(operand, scope)?),
+                    None => None,
+                };
                 for ast::CaseWhen { condition, result } in conditions {
-                    all = all.with(&self.expression(condition, scope)?);
-                    all = all.with(&self.expression(result, scope)?);
+                    let condition = self.expression(condition, scope)?;
+                    match &operand {
+                        Some(operand) => self.coerce(operand, &condition),
+                        None => self.convert(&condition, Class::Truth),
+                    }
+                    choice.decide(&condition);
+                    choice.add(&self.expression(result, scope)?);
                 }
-                Ok(all.mixed())
+                if let Some(operand) = &operand {
+                    choice.decide(operand);
+                }
+                if let Some(result) = else_result {
+                    choice.add(&self.expression(result, scope)?);
+                }
+                Ok(self.chosen(choice))
             }
             ast::Expr::Function(function) => self.function(function, scope),
             ast::Expr::Exists { subquery, negated: _ } => {
@@ -156,6 +209,7 @@ impl Resolver<'_> {
                 let fields = self.query(subquery, scope.ctes, Some(scope))?;
                 Ok(Provenance {
                     aggregate: fields.iter().any(|field| field.provenance.aggregate),
+                    class: Class::Truth,
                     ..Provenance::clean()
                 })
             }
@@ -235,14 +289,43 @@ impl Resolver<'_> {
         Ok(all)
     }
 
+    /// A value compared with others.
+    fn comparison<'e>(
+        &mut self,
+        value: &ast::Expr,
+        others: impl IntoIterator<Item = &'e ast::Expr>,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        let one = self.expression(value, scope)?;
+        let mut all = one.clone().mixed();
+        for other in others {
+            let other = self.expression(other, scope)?;
+            self.coerce(&one, &other);
+            all = all.with(&other);
+        }
+        Ok(all.of(Class::Truth))
+    }
+
+    /// What an expression chose: where the values are of several kinds, one is converted, or fails to be.
+    pub(super) fn chosen(&mut self, choice: Choice) -> Provenance {
+        let Choice { all, class, differs } = choice;
+        if differs {
+            self.raise_over(&all);
+        }
+        all.mixed().of(if differs { Class::Other } else { class })
+    }
+
     fn value(&mut self, value: &ast::Value, scope: &Scope<'_>) -> Result<Provenance, Problem> {
         match value {
-            ast::Value::Number(_, _)
-            | ast::Value::SingleQuotedString(_)
-            | ast::Value::DollarQuotedString(_)
-            | ast::Value::HexStringLiteral(_)
-            | ast::Value::Boolean(_)
-            | ast::Value::Null => Ok(Provenance::constant()),
+            ast::Value::Number(digits, _) => {
+                Ok(Provenance::constant().of(Class::of_digits(digits)))
+            }
+            ast::Value::SingleQuotedString(_) | ast::Value::DollarQuotedString(_) => {
+                Ok(Provenance::constant().of(Class::Text))
+            }
+            ast::Value::HexStringLiteral(_) => Ok(Provenance::constant().of(Class::Other)),
+            ast::Value::Boolean(_) => Ok(Provenance::constant().of(Class::Truth)),
+            ast::Value::Null => Ok(Provenance::constant()),
             ast::Value::Placeholder(name) => self.placeholder(name, scope),
             ast::Value::TripleSingleQuotedString(_)
             | ast::Value::TripleDoubleQuotedString(_)
@@ -266,11 +349,11 @@ impl Resolver<'_> {
     /// `?` and `:1` are binds: constants. `$1` is a column by position, `$name` a session variable.
     fn placeholder(&mut self, name: &str, scope: &Scope<'_>) -> Result<Provenance, Problem> {
         if name == "?" {
-            return Ok(Provenance::constant());
+            return Ok(Provenance::constant().of(Class::Other));
         }
         if let Some(bind) = name.strip_prefix(':') {
             return if !bind.is_empty() && bind.bytes().all(|byte| byte.is_ascii_digit()) {
-                Ok(Provenance::constant())
+                Ok(Provenance::constant().of(Class::Other))
             } else {
                 Err(unsupported("a scripting variable"))
             };
@@ -438,6 +521,32 @@ impl Resolver<'_> {
     }
 }
 
+/// The values that an expression chooses from, and what decides.
+pub(super) struct Choice {
+    all: Provenance,
+    class: Class,
+    /// One of the values must be converted to the kind of another.
+    differs: bool,
+}
+
+impl Choice {
+    pub(super) fn new() -> Self {
+        Self { all: Provenance::constant(), class: Class::Null, differs: false }
+    }
+
+    /// One more that decides.
+    pub(super) fn decide(&mut self, condition: &Provenance) {
+        self.all = std::mem::replace(&mut self.all, Provenance::constant()).with(condition);
+    }
+
+    /// One more value that can be chosen.
+    pub(super) fn add(&mut self, value: &Provenance) {
+        self.decide(value);
+        self.differs |= self.class.differs(value.class);
+        self.class = self.class.or(value.class);
+    }
+}
+
 /// Operators that Snowflake has, and that compute from their two sides alone.
 fn is_operator(operator: &ast::BinaryOperator) -> bool {
     matches!(
@@ -460,19 +569,44 @@ fn is_operator(operator: &ast::BinaryOperator) -> bool {
     )
 }
 
-/// Casts to text never fail.
-fn is_text(data_type: &ast::DataType) -> bool {
-    matches!(
-        data_type,
+/// What a cast makes.
+fn cast_class(data_type: &ast::DataType) -> Class {
+    match data_type {
         ast::DataType::Varchar(_)
-            | ast::DataType::Text
-            | ast::DataType::String(_)
-            | ast::DataType::Char(_)
-            | ast::DataType::Character(_)
-            | ast::DataType::CharacterVarying(_)
-            | ast::DataType::CharVarying(_)
-            | ast::DataType::Nvarchar(_)
-    ) || matches!(data_type, ast::DataType::Custom(name, _) if super::parts(name).is_ok_and(|parts| parts == ["VARIANT"]))
+        | ast::DataType::Text
+        | ast::DataType::String(_)
+        | ast::DataType::Char(_)
+        | ast::DataType::Character(_)
+        | ast::DataType::CharacterVarying(_)
+        | ast::DataType::CharVarying(_)
+        | ast::DataType::Nvarchar(_) => Class::Text,
+        ast::DataType::Int(_)
+        | ast::DataType::Integer(_)
+        | ast::DataType::BigInt(_)
+        | ast::DataType::SmallInt(_)
+        | ast::DataType::TinyInt(_)
+        | ast::DataType::Numeric(_)
+        | ast::DataType::Decimal(_)
+        | ast::DataType::Float(_)
+        | ast::DataType::Double(_)
+        | ast::DataType::DoublePrecision
+        | ast::DataType::Real => Class::Number(0),
+        ast::DataType::Date
+        | ast::DataType::Time(_, _)
+        | ast::DataType::Timestamp(_, _)
+        | ast::DataType::Datetime(_) => Class::Time,
+        ast::DataType::Boolean => Class::Truth,
+        ast::DataType::Custom(name, _) => super::parts(name)
+            .ok()
+            .and_then(|parts| parts.last().map(|word| Class::of_column(word)))
+            .unwrap_or(Class::Other),
+        _ => Class::Other,
+    }
+}
+
+/// Anything can be put into a VARIANT.
+fn is_variant(data_type: &ast::DataType) -> bool {
+    matches!(data_type, ast::DataType::Custom(name, _) if super::parts(name).is_ok_and(|parts| parts == ["VARIANT"]))
 }
 
 /// Functions of the clock and session that need no brackets.

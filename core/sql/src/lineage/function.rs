@@ -1,5 +1,7 @@
 //! Calls: built-ins that are known to be pure, those that declassify, and all others.
 
+use super::class::Class;
+use super::expression::Choice;
 use super::provenance::Provenance;
 use super::scope::{Found, Scope};
 use super::{Resolver, Steering, parts, unsupported};
@@ -12,7 +14,8 @@ struct Arguments {
     all: Provenance,
     /// Every argument is a bare column.
     bare: bool,
-    count: usize,
+    /// Each of them, in order.
+    each: Vec<Provenance>,
 }
 
 impl Resolver<'_> {
@@ -51,6 +54,7 @@ impl Resolver<'_> {
         });
         let arguments = self.arguments(simple.unwrap_or_default(), args, scope)?;
         let mut result = arguments.all.clone();
+        let mut class = Class::Other;
         match (simple, builtin) {
             (Some(simple), Some(builtin)) => {
                 let raising = builtin.raises
@@ -59,7 +63,9 @@ impl Resolver<'_> {
                     self.raise_over(&arguments.all);
                 }
                 result.aggregate |= builtin.aggregate && over.is_none();
-                if declassifies(simple) && arguments.bare && arguments.count > 0 {
+                self.take(simple, &arguments);
+                class = self.made(simple, &arguments);
+                if declassifies(simple) && arguments.bare && !arguments.each.is_empty() {
                     result.sources.clear();
                 }
             }
@@ -85,7 +91,84 @@ impl Resolver<'_> {
         if let Some(over) = over {
             result = result.with(&self.window(over, scope)?);
         }
-        Ok(result)
+        Ok(result.of(class))
+    }
+
+    /// An argument of the wrong kind is converted, and whether that fails tells about it.
+    fn take(&mut self, name: &str, arguments: &Arguments) {
+        for (position, argument) in arguments.each.iter().enumerate() {
+            if builtins::converts(name, position) && argument.is_derived() {
+                let fits = match argument.class {
+                    Class::Text | Class::Other => false,
+                    Class::Null | Class::Number(_) | Class::Time | Class::Truth => true,
+                };
+                if !fits || builtins::takes_text_first(name) {
+                    self.raise_over(argument);
+                }
+            }
+        }
+        if builtins::moves_date(name) {
+            let amounts =
+                || arguments.each.iter().filter(|one| matches!(one.class, Class::Number(_)));
+            if amounts().any(|amount| amount.is_derived() || amount.class.is_far()) {
+                let columns = arguments.all.sources.clone();
+                self.steer(Place::Error, columns, Steering::Expression);
+            }
+        }
+        // Two equal keys are an error, so a key of masked values compares them.
+        if matches!(name, "OBJECT_CONSTRUCT" | "OBJECT_CONSTRUCT_KEEP_NULL" | "OBJECT_INSERT") {
+            let first = usize::from(name == "OBJECT_INSERT");
+            for key in arguments.each.iter().skip(first).step_by(2) {
+                self.steer(Place::Error, key.sources.clone(), Steering::Expression);
+            }
+        }
+    }
+
+    /// The kind of value that a built-in makes.
+    fn made(&mut self, name: &str, arguments: &Arguments) -> Class {
+        let each = &arguments.each;
+        // What a conditional function chooses from; what decides is not among it.
+        let values: Vec<&Provenance> = match name {
+            "IFF" | "NVL2" => each.iter().skip(1).collect(),
+            "DECODE" => {
+                let pairs = each.get(1..).unwrap_or_default().chunks(2);
+                pairs.map(|pair| pair.last()).collect::<Option<_>>().unwrap_or_default()
+            }
+            _ if builtins::makes(name) == builtins::Makes::Argument => each.iter().collect(),
+            _ => Vec::new(),
+        };
+        if !values.is_empty() {
+            // The offset of LAG, the position of NTH_VALUE and their like are no values.
+            let rows =
+                matches!(name, "LAG" | "LEAD" | "NTH_VALUE" | "FIRST" | "LAST" | "PREV" | "NEXT");
+            let values = if rows { &values[..1] } else { &values[..] };
+            let mut choice = Choice::new();
+            for value in values {
+                choice.add(value);
+            }
+            if let ("IFF", Some(condition)) = (name, each.first()) {
+                self.convert(condition, Class::Truth);
+                choice.decide(condition);
+            }
+            if let ("DECODE", Some(operand)) = (name, each.first()) {
+                choice.decide(operand);
+                for searched in each.get(1..).unwrap_or_default().chunks_exact(2) {
+                    self.coerce(operand, &searched[0]);
+                    choice.decide(&searched[0]);
+                }
+            }
+            return self.chosen(choice).class;
+        }
+        match builtins::makes(name) {
+            builtins::Makes::Text => Class::Text,
+            builtins::Makes::Number => {
+                let digits = each.iter().fold(Class::Null, |all, one| all.or(one.class));
+                digits.computed(Class::Null, false)
+            }
+            builtins::Makes::Time => Class::Time,
+            builtins::Makes::Truth => Class::Truth,
+            builtins::Makes::Argument | builtins::Makes::Anything => Class::Other,
+        }
     }
 
     /// CALL of a procedure: its name is never that of a built-in function.
@@ -125,19 +208,24 @@ impl Resolver<'_> {
     ) -> Result<Arguments, Problem> {
         let list = match args {
             ast::FunctionArguments::None => {
-                return Ok(Arguments { all: Provenance::constant(), bare: false, count: 0 });
+                return Ok(Arguments {
+                    all: Provenance::constant(),
+                    bare: false,
+                    each: Vec::new(),
+                });
             }
             ast::FunctionArguments::Subquery(query) => {
                 let fields = self.query(query, scope.ctes, Some(scope))?;
                 let all = fields
                     .iter()
                     .fold(Provenance::clean(), |all, field| all.with(&field.provenance));
-                return Ok(Arguments { all, bare: false, count: fields.len() });
+                let each = fields.into_iter().map(|field| field.provenance).collect();
+                return Ok(Arguments { all, bare: false, each });
             }
             ast::FunctionArguments::List(list) => list,
         };
         let ast::FunctionArgumentList { duplicate_treatment: _, args, clauses } = list;
-        let mut found = Arguments { all: Provenance::constant(), bare: true, count: 0 };
+        let mut found = Arguments { all: Provenance::constant(), bare: true, each: Vec::new() };
         let mut lambdas = Vec::new();
         for (position, arg) in args.iter().enumerate() {
             let value = match arg {
@@ -161,8 +249,8 @@ impl Resolver<'_> {
                 ast::FunctionArgExpr::Expr(expression) => {
                     let provenance = self.expression(expression, scope)?;
                     found.bare &= provenance.is_bare();
-                    found.count += 1;
                     found.all = found.all.with(&provenance);
+                    found.each.push(provenance);
                 }
                 // COUNT(*) counts rows; any other call sees every column.
                 ast::FunctionArgExpr::Wildcard if name == "COUNT" => found.bare = false,

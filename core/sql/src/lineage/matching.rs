@@ -55,7 +55,9 @@ impl Resolver<'_> {
             });
         }
         if fields.is_empty() {
-            return Err(unknown("MATCH_RECOGNIZE has no columns without PARTITION BY and MEASURES"));
+            return Err(unknown(
+                "MATCH_RECOGNIZE has no columns without PARTITION BY and MEASURES",
+            ));
         }
         Ok(fields)
     }

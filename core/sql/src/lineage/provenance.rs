@@ -1,5 +1,7 @@
 //! Where a value comes from.
 
+use super::class::Class;
+
 /// A base column, numbered within one analysis.
 pub(crate) type Id = u32;
 
@@ -11,6 +13,7 @@ pub(crate) struct Provenance {
     pub(crate) shape: Shape,
     /// It combines the rows of a group.
     pub(crate) aggregate: bool,
+    pub(crate) class: Class,
 }
 
 /// How directly a value is what it comes from.
@@ -30,16 +33,28 @@ pub(crate) enum Shape {
 
 impl Provenance {
     pub(crate) fn constant() -> Self {
-        Self { sources: Vec::new(), shape: Shape::Constant, aggregate: false }
+        Self { sources: Vec::new(), shape: Shape::Constant, aggregate: false, class: Class::Null }
     }
 
     /// Not constant, and no column can be seen in it.
     pub(crate) fn clean() -> Self {
-        Self { sources: Vec::new(), shape: Shape::Mixed, aggregate: false }
+        Self { sources: Vec::new(), shape: Shape::Mixed, aggregate: false, class: Class::Other }
     }
 
-    pub(crate) fn bare(id: Id) -> Self {
-        Self { sources: vec![id], shape: Shape::Bare, aggregate: false }
+    pub(crate) fn bare(id: Id, class: Class) -> Self {
+        Self { sources: vec![id], shape: Shape::Bare, aggregate: false, class }
+    }
+
+    /// The same, known to be of this kind.
+    #[must_use]
+    pub(crate) fn of(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// A column can be seen in it, and it is not simply that column.
+    pub(crate) fn is_derived(&self) -> bool {
+        !self.is_clean() && !self.is_bare()
     }
 
     pub(crate) fn is_bare(&self) -> bool {
@@ -72,6 +87,7 @@ impl Provenance {
             (Shape::Constant, Shape::Constant) => Shape::Constant,
             _ => Shape::Mixed,
         };
+        self.class = Class::Other;
         self
     }
 
@@ -87,6 +103,7 @@ impl Provenance {
             _ => Shape::Mixed,
         };
         self.absorb(other);
+        self.class = self.class.or(other.class);
         self
     }
 

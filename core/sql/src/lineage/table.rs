@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::class::Class;
 use super::matching::Rows;
 use super::provenance::{Provenance, Shape};
 use super::query::rename;
@@ -534,7 +535,10 @@ impl Resolver<'_> {
             Definition::Table | Definition::Opaque => {
                 let field = |column: &crate::CatalogColumn| Field {
                     name: Some(column.name.clone()),
-                    provenance: Provenance::bare(self.id(&shared, &column.name)),
+                    provenance: Provenance::bare(
+                        self.id(&shared, &column.name),
+                        Class::of_column(&column.data_type),
+                    ),
                 };
                 object.columns.iter().map(field).collect()
             }
