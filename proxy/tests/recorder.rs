@@ -316,6 +316,37 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
 }
 
 #[tokio::test]
+async fn what_fills_the_spool_is_shipped_before_its_segment_is_full_or_old() {
+    let bench = bench(|config| config.limit_bytes = 100_000).await;
+    let session = bench.recorder.open_session(opening("s")).await.unwrap();
+    let noise: Vec<u8> =
+        (0_u32..4000).flat_map(|number| Digest::of(&number.to_be_bytes()).0).collect();
+    let mut running = session.attempt(attempted("running")).await.unwrap();
+    running.sent("FG_USER").await.unwrap();
+    let answer = running.rows(&noise[..50_000]).await.unwrap();
+    running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
+    let mut running = session.attempt(attempted("too much")).await.unwrap();
+    running.sent("FG_USER").await.unwrap();
+    let answer = running.rows(&noise[50_000..100_000]).await.unwrap();
+    running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
+    bench.store.arrived("s", 1).await;
+    let mut went_on = false;
+    for _ in 0..1000 {
+        if let Ok(attempt) = session.attempt(attempted("after")).await {
+            attempt.refuse("FG-2003", "no").await.unwrap();
+            went_on = true;
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(went_on);
+    session.close("Logout").await.unwrap();
+    assert_eq!(bench.recorder.drain(Duration::from_secs(20)).await, 0);
+    let (report, _) = judge("s", &bench.store.files("s"));
+    assert_eq!(report.first_break, None, "{report}");
+}
+
+#[tokio::test]
 async fn a_removed_spool_file_is_noticed_with_the_next_statement() {
     let bench = bench(|_| {}).await;
     let session = bench.recorder.open_session(opening("s")).await.unwrap();

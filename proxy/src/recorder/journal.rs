@@ -97,6 +97,8 @@ pub(super) struct Journal {
     /// Written and not synced since.
     dirty_since: Option<Instant>,
     stalled: Arc<AtomicBool>,
+    /// Something had no room: what is open here is to be shipped now, so that there is some again.
+    crowded: bool,
     wake: Arc<Notify>,
 }
 
@@ -214,6 +216,7 @@ impl Journal {
             statements: 0,
             dirty_since: None,
             stalled,
+            crowded: false,
             wake,
         })
     }
@@ -259,6 +262,7 @@ impl Journal {
             State::Open(open) => {
                 open.has_entries()
                     && (open.writer.length() >= self.segment_max_bytes
+                        || self.crowded && open.writer.length() >= self.spool.worth_shipping()
                         || open.since.elapsed() >= self.segment_max_age)
             }
             _ => false,
@@ -312,6 +316,7 @@ impl Journal {
                     true
                 }
                 Err(error) => {
+                    self.crowded |= error == Unrecorded::Full;
                     self.gap.miss(command, &error, &self.metrics);
                     command.answer(Err(error));
                     false
@@ -413,6 +418,7 @@ impl Journal {
         }
         self.spool.add(out.len() as u64);
         self.sync()?;
+        self.crowded = false;
         let State::Open(open) = &self.state else { return Ok(()) };
         let path = open.path.clone();
         // The next segment stands before this one gets its final name: after a crash at any point there is a hot file

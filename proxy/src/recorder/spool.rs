@@ -125,6 +125,11 @@ impl Spool {
         taken.is_ok()
     }
 
+    /// Less than this in one segment does not make the spool crowded.
+    pub(super) fn worth_shipping(&self) -> u64 {
+        self.limit / 20
+    }
+
     /// Takes room whatever the budget says: seals, which are small and end things.
     pub(super) fn add(&self, bytes: u64) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
