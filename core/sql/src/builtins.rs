@@ -1141,12 +1141,12 @@ pub(crate) fn makes(name: &str) -> Makes {
         (TRUTH, Makes::Truth),
         (CHOOSING, Makes::Argument),
     ];
-    lists.iter().find(|(list, _)| list.contains(&name)).map_or(Makes::Anything, |(_, makes)| *makes)
+    lists.iter().find(|(list, _)| has(list, name)).map_or(Makes::Anything, |(_, makes)| *makes)
 }
 
 /// Whether a built-in takes any text first, and is particular about what stands behind it.
 pub(crate) fn takes_text_first(name: &str) -> bool {
-    TEXT_FIRST.contains(&name)
+    has(TEXT_FIRST, name)
 }
 
 /// Whether a built-in moves a date, which can leave the calendar.
@@ -1156,9 +1156,12 @@ pub(crate) fn moves_date(name: &str) -> bool {
 
 /// Whether a built-in converts its argument at this position to a number, a date or the like where it is none.
 pub(crate) fn converts(name: &str, position: usize) -> bool {
-    !ANYTHING.contains(&name)
-        && !name.starts_with("TRY_")
-        && (position > 0 || !TEXT_FIRST.contains(&name))
+    !has(ANYTHING, name) && !name.starts_with("TRY_") && (position > 0 || !has(TEXT_FIRST, name))
+}
+
+/// Whether a list, which is sorted, has the name.
+fn has(list: &[&str], name: &str) -> bool {
+    list.binary_search(&name).is_ok()
 }
 
 /// What is known about a function by its name.
@@ -1172,14 +1175,13 @@ pub(crate) struct Builtin {
 
 /// The pure built-in of that name (as stored).
 pub(crate) fn find(name: &str) -> Option<Builtin> {
-    let aggregate = AGGREGATE.contains(&name);
-    (aggregate || SCALAR.contains(&name))
-        .then(|| Builtin { aggregate, raises: RAISING.contains(&name) })
+    let aggregate = has(AGGREGATE, name);
+    (aggregate || has(SCALAR, name)).then(|| Builtin { aggregate, raises: has(RAISING, name) })
 }
 
 /// Whether the argument at this position is a word like `DAY` rather than a column.
 pub(crate) fn takes_word(name: &str, position: usize) -> bool {
-    (position == 0 && LEADING_WORD.contains(&name))
+    (position == 0 && has(LEADING_WORD, name))
         || (position == 1 && matches!(name, "DATE_TRUNC" | "LAST_DAY" | "TRUNC"))
         || (position == 0 && name == "DATE_TRUNC")
 }
@@ -1313,4 +1315,34 @@ pub(crate) fn is_refused(name: &str) -> bool {
                 | "EXPLAIN_JSON"
                 | "ESTIMATE_REMAINING_DML_RUNS"
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_sorted_and_speak_of_known_functions() {
+        let lists = [
+            SCALAR,
+            AGGREGATE,
+            RAISING,
+            LEADING_WORD,
+            TEXT,
+            NUMBER,
+            TIME,
+            TRUTH,
+            CHOOSING,
+            ANYTHING,
+            TEXT_FIRST,
+        ];
+        for list in lists {
+            assert!(list.is_sorted(), "{list:?}");
+        }
+        for name in lists.concat() {
+            assert!(!is_refused(name), "{name} is refused and pure");
+            let of_pattern = crate::lineage::is_pattern_function(name);
+            assert!(find(name).is_some() || of_pattern, "{name} is not known");
+        }
+    }
 }

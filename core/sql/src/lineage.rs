@@ -26,6 +26,8 @@ use crate::{
     Reason, Session, Sink, Touch, Use,
 };
 
+#[cfg(test)]
+pub(crate) use matching::is_function as is_pattern_function;
 pub(crate) use provenance::{Id, Provenance};
 pub(crate) use scope::{Ctes, Field, Fields, Relation, Scope};
 

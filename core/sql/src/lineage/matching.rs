@@ -107,7 +107,7 @@ fn written(pattern: &ast::MatchRecognizePattern, names: &mut Vec<String>) -> Res
 }
 
 /// Functions that only a pattern's definitions and measures have.
-pub(super) fn is_function(name: &str) -> bool {
+pub(crate) fn is_function(name: &str) -> bool {
     matches!(
         name,
         "FIRST"
