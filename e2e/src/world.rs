@@ -10,6 +10,8 @@ use crate::kubectl::{Answer, apply, kubectl};
 pub struct World {
     /// Its name.
     pub namespace: String,
+    /// An identifier that no earlier run has used, for statements that are looked for afterwards.
+    pub marker: String,
 }
 
 impl World {
@@ -51,7 +53,9 @@ impl World {
             &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}).to_string(),
         );
         assert!(answer.ok, "{}", answer.err);
-        Self { namespace }
+        let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let marker = format!("{}_{:x}", namespace.replace('-', "_"), run.as_secs());
+        Self { namespace, marker }
     }
 
     /// A pod template as any team writes it: restricted, and one annotation.

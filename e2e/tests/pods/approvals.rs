@@ -139,7 +139,7 @@ fn a_delete_without_where_waits_and_runs_exactly_once_when_approved() {
     assert_eq!(decision["approver"], "bob@example.com", "{request}");
     assert_eq!(decision["reason"], "INC-88", "{request}");
 
-    let line = Evidence::of("FROM SCRATCH_APPROVED").line("FROM SCRATCH_APPROVED");
+    let line = Evidence::of(&name).line(&name);
     assert_eq!(line["decision"], "Hold", "{line}");
     assert_eq!(line["approval"], "Approved", "{line}");
     assert_eq!(line["approvedBy"], json!(["bob@example.com"]), "{line}");

@@ -15,9 +15,10 @@ use serde_json::json;
 fn the_recording_verifies_and_every_change_to_it_is_named() {
     let world = World::new("evidence");
     let agent = world.agent(Driver::Python5);
-    assert_eq!(agent.sql("SELECT name, ssn FROM customers /* e2e evidence */")["ok"], true);
-    let evidence = Evidence::of("e2e evidence");
-    let line = evidence.line("e2e evidence");
+    let sql = format!("SELECT name, ssn FROM customers /* {} */", world.marker);
+    assert_eq!(agent.sql(&sql)["ok"], true);
+    let evidence = Evidence::of(&world.marker);
+    let line = evidence.line(&world.marker);
     assert!(line["maskedColumns"].to_string().contains("SSN"), "the decision names it: {line}");
     let session = line["session"].as_str().unwrap().to_owned();
     // Other tests end pods by force, and those sessions are rightly missing something.
@@ -30,7 +31,7 @@ fn the_recording_verifies_and_every_change_to_it_is_named() {
 
     let words = ["replay", &evidence.path(), "--session", &session, "--rows"];
     let replay = frostgate(&words).out;
-    assert!(replay.contains("e2e evidence") && replay.contains("Ada Fischer"), "{replay}");
+    assert!(replay.contains(&world.marker) && replay.contains("Ada Fischer"), "{replay}");
     assert!(!replay.contains("123-45-6789"), "the recording holds masked rows: {replay}");
 
     let names_the_place = |what: &str, verified: Answer| {
@@ -64,11 +65,14 @@ fn the_recording_verifies_and_every_change_to_it_is_named() {
 fn the_export_is_valid_in_both_formats_and_says_the_same() {
     let world = World::new("export");
     let agent = world.agent(Driver::Python5);
-    let sql = "SELECT name, \"EMAIL\" FROM customers WHERE id = ? /* e2e export, \"quoted\"\nover lines */";
+    let sql = format!(
+        "SELECT name, \"EMAIL\" FROM customers WHERE id = ? /* {}, \"quoted\"\nover lines */",
+        world.marker
+    );
     let reply = agent.run(Driver::Python5, &json!({"sql": sql, "binds": [1]}));
     assert_eq!(reply["ok"], true, "{reply}");
-    let evidence = Evidence::of("e2e export");
-    let line = evidence.line("e2e export");
+    let evidence = Evidence::of(&world.marker);
+    let line = evidence.line(&world.marker);
     assert_eq!(line["sql"], sql, "byte for byte");
     assert_eq!(line["queryId"], reply["queryId"], "{line}");
     for column in [

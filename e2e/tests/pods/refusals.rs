@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use e2e::agent::{Agent, Driver};
-use e2e::evidence::Evidence;
+use e2e::evidence::{Evidence, frostgate};
 use e2e::kubectl::{apply, get, kubectl};
 use e2e::operator::{Away, Setting};
 use e2e::world::World;
@@ -79,22 +79,28 @@ fn a_full_spool_refuses_new_statements_and_they_go_on_when_it_drains() {
     // Rows are kept until they are shipped, and nobody takes them.
     let mut session = Session::start(
         &agent,
-        "SELECT id, quantity, product, card_number, \\'{n}\\' AS e2e_spool FROM orders",
+        &format!(
+            "SELECT id, quantity, product, card_number, {{n}} AS {} FROM orders",
+            world.marker
+        ),
     );
     session.wait_for("ok");
     let away = Away::take();
     let refusal = session.wait_for("FG-");
     assert!(refusal.contains("FG-5002"), "{refusal}");
-    let marker = refusal.split_whitespace().next().unwrap().to_owned();
-    let ran = account::statements(&format!("'{marker}' AS e2e_spool"));
+    let refused = format!(", {} AS {}", refusal.split_whitespace().next().unwrap(), world.marker);
+    let ran = account::statements(&refused);
     assert_eq!(ran, [] as [Value; 0], "what cannot be recorded does not run");
     drop(away);
     session.wait_for("ok");
     session.end();
-    assert!(
-        Evidence::of("e2e_spool").export("csv").contains(&format!("'{marker}'")),
-        "the refusal is on record"
-    );
+    let evidence = Evidence::of(&world.marker);
+    let recorded = evidence.line(&world.marker)["session"].as_str().unwrap().to_owned();
+    eventually("the gap on record", Duration::from_secs(60), || {
+        evidence.fetch()?;
+        let replay = frostgate(&["replay", &evidence.path(), "--session", &recorded]).out;
+        if replay.contains("statements were refused") { Ok(()) } else { Err(replay) }
+    });
 }
 
 #[test]
@@ -131,7 +137,8 @@ fn a_sidecar_that_starts_without_the_operator_says_so_and_goes_on_when_it_is_bac
 fn an_account_that_is_down_is_one_clear_error_and_nothing_runs_later() {
     let world = World::new("down");
     let agent = world.agent(Driver::Python5);
-    let mut session = Session::start(&agent, "SELECT count(*), {n} AS e2e_down FROM orders");
+    let sql = format!("SELECT count(*), {{n}} AS {} FROM orders", world.marker);
+    let mut session = Session::start(&agent, &sql);
     session.wait_for("ok");
     let down = Down::take();
     let refusal = session.wait_for("FG-");
@@ -145,7 +152,7 @@ fn an_account_that_is_down_is_one_clear_error_and_nothing_runs_later() {
     session.end();
     assert_eq!(agent.sql("SELECT 1")["ok"], true);
     // Neither the sidecar nor the driver ran anything twice.
-    let mut ran: Vec<String> = account::statements("e2e_down")
+    let mut ran: Vec<String> = account::statements(&world.marker)
         .iter()
         .map(|entry| entry["sql_text"].as_str().unwrap().to_owned())
         .collect();

@@ -111,7 +111,7 @@ fn a_masked_column_stays_masked_in_chunks() {
 fn a_drop_is_one_clean_error_and_the_account_never_sees_it() {
     let world = World::new("drop");
     let agent = world.agent(Driver::Python5);
-    let reply = agent.sql("DROP TABLE customers /* e2e drop */");
+    let reply = agent.sql(&format!("DROP TABLE customers /* {} */", world.marker));
     assert_eq!(reply["ok"], false, "{reply}");
     assert_eq!(reply["errno"], 3001, "{reply}");
     assert_eq!(reply["sqlstate"], "42501", "{reply}");
@@ -120,8 +120,8 @@ fn a_drop_is_one_clean_error_and_the_account_never_sees_it() {
         message.contains("FG-2002") && message.contains("e2e-drop/support-agents"),
         "{message}"
     );
-    assert_eq!(account::statements("e2e drop"), [] as [Value; 0]);
-    let line = Evidence::of("e2e drop").line("e2e drop");
+    assert_eq!(account::statements(&world.marker), [] as [Value; 0]);
+    let line = Evidence::of(&world.marker).line(&world.marker);
     assert_eq!(line["decision"], "Deny", "{line}");
     assert_eq!(line["code"], "FG-2002", "{line}");
     assert_eq!(line["outcome"], "Refused", "{line}");
@@ -182,7 +182,10 @@ fn humans_get_their_own_roles_in_the_same_pod_and_a_bad_token_is_refused() {
     std::thread::sleep(Duration::from_secs(5));
     let role = |token: &str| {
         let connect = json!({"authenticator": "oauth", "token": token, "user": "agent"});
-        let sql = "SELECT current_role(), email, ssn FROM customers WHERE id = 1 /* e2e humans */";
+        let sql = format!(
+            "SELECT current_role(), email, ssn FROM customers WHERE id = 1 /* {} */",
+            world.marker
+        );
         agent.run(Driver::Python5, &json!({"sql": sql, "connect": connect}))
     };
     let token = |words: &[&str]| {
@@ -202,8 +205,8 @@ fn humans_get_their_own_roles_in_the_same_pod_and_a_bad_token_is_refused() {
     assert!(!reply.to_string().contains("123-45-6789"), "{reply}");
     // Both subjects stand in the record, with their groups.
     let json = eventually("both sessions", Duration::from_secs(60), || {
-        let json = Evidence::of("e2e humans").export("json");
-        if json.matches("e2e humans").count() >= 2 { Ok(json) } else { Err(json) }
+        let json = Evidence::of(&world.marker).export("json");
+        if json.matches(&world.marker).count() >= 2 { Ok(json) } else { Err(json) }
     });
     for (human, group) in [("alice", "analysts"), ("carol", "data-stewards")] {
         let said = |line: &Value| {
@@ -211,7 +214,7 @@ fn humans_get_their_own_roles_in_the_same_pod_and_a_bad_token_is_refused() {
                 && line["groups"] == json!([group])
                 && line["verified"] == true
         };
-        let lines = json.lines().filter(|line| line.contains("e2e humans"));
+        let lines = json.lines().filter(|line| line.contains(&world.marker));
         let mut lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
         assert!(lines.any(|line| said(&line)), "{human}: {json}");
     }
