@@ -3,7 +3,7 @@
 use super::class::Class;
 use super::provenance::{Provenance, Shape};
 use super::scope::Scope;
-use super::{Resolver, Steering};
+use super::{Resolver, Steering, unsupported};
 use crate::dialect::ast;
 use crate::{Place, Problem};
 
@@ -47,6 +47,9 @@ impl Resolver<'_> {
                 Ok(())
             }
             ast::Expr::BinaryOp { left, op, right } => {
+                if !super::expression::is_operator(op) {
+                    return Err(unsupported("this operator"));
+                }
                 let one = self.expression(left, scope)?;
                 let two = self.expression(right, scope)?;
                 self.operate(op, &one, &two);
@@ -89,7 +92,7 @@ impl Resolver<'_> {
             ast::Expr::Like { negated: _, any: _, expr, pattern, escape_char }
             | ast::Expr::ILike { negated: _, any: _, expr, pattern, escape_char } => {
                 let one = self.expression(expr, scope)?;
-                let mut pattern = self.expression(pattern, scope)?;
+                let mut pattern = self.patterns(pattern, scope)?;
                 if let Some(escape) = escape_char {
                     pattern = pattern.with(&self.expression(escape, scope)?);
                 }

@@ -133,8 +133,12 @@ impl Resolver<'_> {
             ast::Expr::Like { negated: _, any: _, expr, pattern, escape_char }
             | ast::Expr::ILike { negated: _, any: _, expr, pattern, escape_char }
             | ast::Expr::SimilarTo { negated: _, expr, pattern, escape_char } => {
-                let parts = [&**expr, &**pattern].into_iter().chain(escape_char.as_deref());
-                Ok(self.all(parts, scope)?.of(Class::Truth))
+                let one = self.expression(expr, scope)?;
+                let mut all = one.with(&self.patterns(pattern, scope)?);
+                if let Some(escape) = escape_char {
+                    all = all.with(&self.expression(escape, scope)?);
+                }
+                Ok(all.of(Class::Truth))
             }
             ast::Expr::RLike { negated: _, expr, pattern, regexp: _ } => {
                 let (one, two) = (self.expression(expr, scope)?, self.expression(pattern, scope)?);
@@ -304,6 +308,36 @@ impl Resolver<'_> {
             all = all.with(&other);
         }
         Ok(all.of(Class::Truth))
+    }
+
+    /// The pattern of LIKE; the parser reads `ALL (...)`, a reserved word, as a call.
+    pub(super) fn patterns(
+        &mut self,
+        pattern: &ast::Expr,
+        scope: &Scope<'_>,
+    ) -> Result<Provenance, Problem> {
+        if let ast::Expr::Function(ast::Function {
+            name: ast::ObjectName(name),
+            args: ast::FunctionArguments::List(list),
+            over: None,
+            filter: None,
+            ..
+        }) = pattern
+            && let [ast::ObjectNamePart::Identifier(word)] = name.as_slice()
+            && word.quote_style.is_none()
+            && word.value.eq_ignore_ascii_case("ALL")
+            && list.clauses.is_empty()
+        {
+            let mut all = Provenance::constant();
+            for arg in &list.args {
+                let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(one)) = arg else {
+                    return Err(unsupported("this form of LIKE ALL"));
+                };
+                all = all.with(&self.expression(one, scope)?);
+            }
+            return Ok(all);
+        }
+        self.expression(pattern, scope)
     }
 
     /// What an expression chose: where the values are of several kinds, one is converted, or fails to be.
@@ -548,7 +582,7 @@ impl Choice {
 }
 
 /// Operators that Snowflake has, and that compute from their two sides alone.
-fn is_operator(operator: &ast::BinaryOperator) -> bool {
+pub(super) fn is_operator(operator: &ast::BinaryOperator) -> bool {
     matches!(
         operator,
         ast::BinaryOperator::Plus
