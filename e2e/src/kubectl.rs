@@ -45,6 +45,17 @@ pub fn kubectl_as(human: &str, words: &[&str]) -> Answer {
     Command::new("kubectl").args(human).args(words).stdin(Stdio::null()).output().unwrap().into()
 }
 
+/// An access token of a human, or of a client, from the OpenID provider: `token.mjs`'s own words.
+///
+/// # Panics
+/// When the provider refuses.
+pub fn token(words: &[&str]) -> String {
+    let idp = ["exec", "-n", "idp", "deployment/idp", "--", "node", "token.mjs"];
+    let answer = kubectl(&[&idp[..], words].concat());
+    assert!(answer.ok, "{}", answer.err);
+    answer.out.trim().to_owned()
+}
+
 /// Applies YAML as the administrator.
 ///
 /// # Panics

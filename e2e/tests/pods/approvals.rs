@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::agent::{Agent, Driver, answer};
 use e2e::evidence::Evidence;
-use e2e::kubectl::{Answer, apply, get, kubectl_as};
+use e2e::kubectl::{Answer, apply, get, kubectl_as, token};
 use e2e::world::World;
 use e2e::{account, eventually};
 use serde_json::{Value, json};
@@ -275,4 +275,20 @@ fn only_those_who_may_decide_do_and_nothing_else_opens_the_gate() {
     assert_eq!(deletes(&world), 0, "none of it ran the statement");
     assert!(decide("bob", &world, &name, "Denied", "enough").ok);
     assert_eq!(answer(child)["ok"], false);
+}
+
+#[test]
+fn whoever_asks_through_an_agent_does_not_approve() {
+    let (world, agent) = world("own", &["bob", "carol"]);
+    let connect =
+        json!({"authenticator": "oauth", "token": token(&["carol", "agent"]), "user": "agent"});
+    let (child, name) = held(&world, &agent, Driver::Python5, json!({"connect": connect}));
+    let refused = decide("carol", &world, &name, "Approved", "it was me who asked");
+    assert!(!refused.ok && refused.err.contains("asked"), "{}", refused.err);
+    assert_eq!(deletes(&world), 0);
+    let decided = decide("bob", &world, &name, "Approved", "somebody else looked");
+    assert!(decided.ok, "{}", decided.err);
+    let reply = answer(child);
+    assert_eq!(reply["ok"], true, "{reply}");
+    assert_eq!(deletes(&world), 1);
 }

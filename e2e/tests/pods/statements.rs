@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::agent::Driver;
 use e2e::evidence::Evidence;
-use e2e::kubectl::kubectl;
+use e2e::kubectl::token;
 use e2e::world::World;
 use e2e::{account, eventually};
 use serde_json::{Value, json};
@@ -187,12 +187,6 @@ fn humans_get_their_own_roles_in_the_same_pod_and_a_bad_token_is_refused() {
             world.marker
         );
         agent.run(Driver::Python5, &json!({"sql": sql, "connect": connect}))
-    };
-    let token = |words: &[&str]| {
-        let idp = ["exec", "-n", "idp", "deployment/idp", "--", "node", "token.mjs"];
-        let answer = kubectl(&[&idp[..], words].concat());
-        assert!(answer.ok, "{}", answer.err);
-        answer.out.trim().to_owned()
     };
     let alice = token(&["alice", "agent"]);
     let email = |role_of: &Value| cells(role_of, 1)[0].clone().unwrap();
