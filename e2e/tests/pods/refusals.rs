@@ -86,7 +86,7 @@ fn a_full_spool_refuses_new_statements_and_they_go_on_when_it_drains() {
     );
     session.wait_for("ok");
     let away = Away::take();
-    let refusal = session.wait_for("FG-");
+    let refusal = session.refusal();
     assert!(refusal.contains("FG-5002"), "{refusal}");
     let refused = format!(", {} AS {}", refusal.split_whitespace().next().unwrap(), world.marker);
     let ran = account::statements(&refused);
@@ -141,7 +141,7 @@ fn an_account_that_is_down_is_one_clear_error_and_nothing_runs_later() {
     let mut session = Session::start(&agent, &sql);
     session.wait_for("ok");
     let down = Down::take();
-    let refusal = session.wait_for("FG-");
+    let refusal = session.refusal();
     assert!(refusal.contains("FG-400"), "{refusal}");
     let start = Instant::now();
     let reply = agent.sql("SELECT 1");
@@ -210,16 +210,21 @@ impl Session {
         Self { child, out }
     }
 
-    /// The next line with this in it.
-    fn wait_for(&mut self, part: &str) -> String {
-        let mut last = String::new();
+    /// The lines up to the first with this in it.
+    fn wait_for(&mut self, part: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         for line in self.out.by_ref().map_while(Result::ok).take(100) {
-            if line.contains(part) {
-                return line;
+            lines.push(line);
+            if lines.last().is_some_and(|line| line.contains(part)) {
+                return lines;
             }
-            last = line;
         }
-        panic!("{part} never came: {last}")
+        panic!("{part} never came: {:?}", lines.last())
+    }
+
+    /// The next refusal.
+    fn refusal(&mut self) -> String {
+        self.wait_for("FG-").pop().unwrap()
     }
 
     fn end(mut self) {
@@ -230,7 +235,7 @@ impl Session {
 
 #[test]
 fn without_the_operator_sessions_go_on_until_the_lease_ends_and_then_refuse() {
-    // A connection of its own with a short lease: the others must not notice.
+    // The connection has a short lease while this runs.
     let world = World::new("lease");
     let connection =
         kubectl(&["get", "snowflakeconnection", "-n", "agents", "demo", "-o", "json"]).out;
@@ -240,35 +245,15 @@ fn without_the_operator_sessions_go_on_until_the_lease_ends_and_then_refuse() {
     connection["metadata"] = json!({"name": "demo", "namespace": "agents"});
     assert!(apply(&connection.to_string()).ok);
     let agent = world.agent(Driver::Python5);
-    let script = "import snowflake.connector as s, time\n\
-                  c = s.connect(account='demo', user='agent', password='placeholder')\n\
-                  for _ in range(200):\n\
-                  \x20   try: c.cursor().execute('SELECT count(*) FROM orders'); print('ok', flush=True)\n\
-                  \x20   except s.errors.Error as e: print(e.msg, flush=True)\n\
-                  \x20   time.sleep(1)\n";
-    let mut child = agent.start_python(script);
-    let mut out = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    let mut wait_for = |part: &str| {
-        let seen: Vec<String> = out
-            .by_ref()
-            .map_while(Result::ok)
-            .take(100)
-            .take_while(|line| !line.contains(part))
-            .collect();
-        assert!(seen.len() < 100, "{part} never came: {:?}", seen.last());
-        seen
-    };
-    wait_for("ok");
+    let mut session = Session::start(&agent, "SELECT count(*) FROM orders");
+    session.wait_for("ok");
     let away = Away::take();
-    let lived = wait_for("FG-2009");
-    assert!(
-        lived.iter().filter(|line| *line == "ok").count() >= 5,
-        "the session went on for a while: {lived:?}"
-    );
+    let lived = session.wait_for("FG-2009");
+    let went_well = lived.iter().filter(|line| line.ends_with("ok")).count();
+    assert!(went_well >= 5, "the session went on for a while: {lived:?}");
     drop(away);
-    wait_for("ok");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    session.wait_for("ok");
+    session.end();
     connection["spec"]["policyLease"] = json!(lease);
     assert!(apply(&connection.to_string()).ok);
 }
