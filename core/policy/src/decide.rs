@@ -600,12 +600,12 @@ impl<'a> Judge<'a> {
             .any(|entry| entry.masks.iter().any(|mask| mask.holds_for(self.principal)))
     }
 
-    /// Whether the statement reads an object with a masked column, or could without our knowing.
+    /// Whether the statement touches an object with a masked column, or could without our knowing.
     fn is_protected(&self) -> bool {
         if self.analysis.problem.is_some() {
             return self.has_masks();
         }
-        self.analysis.tables.iter().any(|table| {
+        self.analysis.tables.iter().chain(&self.analysis.others).any(|table| {
             table.columns.iter().any(|column| {
                 self.mask_of(&Column {
                     object: Arc::new(table.name.clone()),

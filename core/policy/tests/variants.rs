@@ -34,6 +34,7 @@ enum Dress {
     LeadingLiteral,
     Comments,
     Case(u64),
+    Quotes,
     Lateral,
     SecondCte,
     Expression,
@@ -48,6 +49,7 @@ fn dress() -> impl Strategy<Value = Dress> {
         Just(Dress::LeadingLiteral),
         Just(Dress::Comments),
         any::<u64>().prop_map(Dress::Case),
+        Just(Dress::Quotes),
         Just(Dress::Lateral),
         Just(Dress::SecondCte),
         Just(Dress::Expression),
@@ -77,6 +79,7 @@ fn wear(dress: &Dress, text: &str, columns: usize, masked: &mut Vec<usize>) -> (
         }
         Dress::Comments => (text.replace(' ', " /* ssn */ -- t\n "), columns),
         Dress::Case(seed) => (random_case(text, *seed), columns),
+        Dress::Quotes => (quoted(text), columns),
         Dress::Lateral => {
             shift(masked);
             (
@@ -95,13 +98,13 @@ fn wear(dress: &Dress, text: &str, columns: usize, masked: &mut Vec<usize>) -> (
     }
 }
 
-/// Keywords and unquoted names in any case; literals and comments stay.
+/// Keywords and unquoted names in any case; literals and quoted names stay.
 fn random_case(text: &str, seed: u64) -> String {
     let mut state = seed | 1;
     let mut quoted = false;
     text.chars()
         .map(|character| {
-            if character == '\'' {
+            if matches!(character, '\'' | '"') {
                 quoted = !quoted;
             }
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -112,6 +115,34 @@ fn random_case(text: &str, seed: u64) -> String {
             }
         })
         .collect()
+}
+
+/// Names of the catalog in quotes, as they are stored; literals, comments and what is quoted already stay.
+fn quoted(text: &str) -> String {
+    let names = ["ID", "SSN", "NAME", "WHOM", "T", "V"];
+    let mut quoted = String::new();
+    let mut word = String::new();
+    let mut inside = None;
+    for character in text.chars().chain([' ']) {
+        if inside.is_none() && (character.is_ascii_alphanumeric() || character == '_') {
+            word.push(character);
+            continue;
+        }
+        let stored = word.to_ascii_uppercase();
+        if inside.is_none() && names.contains(&stored.as_str()) {
+            quoted += &format!("\"{stored}\"");
+        } else {
+            quoted += &word;
+        }
+        word.clear();
+        quoted.push(character);
+        inside = match (inside, character) {
+            (None, '\'' | '"') => Some(character),
+            (Some(open), close) if open == close => None,
+            (inside, _) => inside,
+        };
+    }
+    quoted
 }
 
 fn decide(text: &str) -> Decision {
@@ -174,8 +205,8 @@ proptest! {
         let mut text = text.to_owned();
         let mut masked = masked.to_vec();
         for dress in &dresses {
-            // A comment inside of a comment is refused, and rightly.
-            if matches!(dress, Dress::Comments) && text.contains("/*") {
+            // A comment inside of a comment is refused, and rightly; one with a name in it is not to be quoted.
+            if matches!(dress, Dress::Comments | Dress::Quotes) && text.contains("/*") {
                 continue;
             }
             (text, columns) = wear(dress, &text, columns, &mut masked);

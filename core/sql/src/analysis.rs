@@ -28,6 +28,8 @@ pub struct Analysis {
     pub objects: Vec<Touch>,
     /// The catalog's entries of the objects it reads, views and what is behind them.
     pub tables: Vec<Arc<Object>>,
+    /// The catalog's entries of the objects that it touches without reading their rows.
+    pub others: Vec<Arc<Object>>,
     /// It makes a temporary object, which could take the place of a table for the rest of the session.
     pub temporary: bool,
     /// Why it deserves a second look.

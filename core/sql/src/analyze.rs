@@ -144,6 +144,7 @@ fn explain(
     analysis.parsed = plan.parsed;
     analysis.objects = plan.objects;
     analysis.tables = plan.tables;
+    analysis.others = plan.others;
     analysis.temporary = plan.temporary;
     analysis.risks = plan.risks;
     analysis.functions = plan.functions;
@@ -213,6 +214,7 @@ impl Analysis {
             switches_to: Vec::new(),
             objects: Vec::new(),
             tables: Vec::new(),
+            others: Vec::new(),
             temporary: false,
             risks,
             functions: BTreeSet::new(),

@@ -52,6 +52,9 @@ pub(crate) struct Line {
     /// Positions that are masked although it waits.
     #[serde(default)]
     masks: Option<Vec<usize>>,
+    /// Whether the server's error texts are replaced.
+    #[serde(default)]
+    redact: Option<bool>,
 }
 
 impl Table {
@@ -92,11 +95,12 @@ impl Table {
             }
             let masks: Vec<usize> = decision.masks.iter().map(|mask| mask.position).collect();
             let masks_agree = line.masks.as_ref().is_none_or(|expected| *expected == masks);
-            if found != line.expect || !masks_agree {
+            let redacts = line.redact.is_none_or(|expected| expected == decision.redact_errors);
+            if found != line.expect || !masks_agree || !redacts {
                 let why = decision.refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
                 wrong.push(format!(
-                    "{name}: {}\n    -> {found} {masks:?}, not {} {why}",
-                    line.sql, line.expect
+                    "{name}: {}\n    -> {found} {masks:?} redacts: {}, not {} {why}",
+                    line.sql, decision.redact_errors, line.expect
                 ));
             }
         }
