@@ -393,6 +393,10 @@ impl Resolver<'_> {
             };
         }
         match name.strip_prefix('$').and_then(|position| position.parse::<usize>().ok()) {
+            // Snowflake does not say how the columns of several tables are counted.
+            Some(_) if scope.relations.len() > 1 => {
+                Err(named(&format!("{name} could be of two tables; qualify it")))
+            }
             Some(position) => position
                 .checked_sub(1)
                 .and_then(|index| scope.visible.get(index))
