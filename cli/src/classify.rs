@@ -161,10 +161,11 @@ fn follow(scene: &mut Scene, analysis: &Analysis) {
     if analysis.temporary {
         session.temporary.extend(analysis.touched(Access::Create).cloned());
     }
-    // What was made, changed or dropped is no longer what the catalog says; nobody can be asked what it became.
+    // What was made, changed or dropped is no longer what the catalog says. What it became, the text has to say: there is
+    // nobody to ask.
     let changed = [Access::Create, Access::Alter, Access::Drop];
     let changed = changed.into_iter().flat_map(|access| analysis.touched(access));
-    scene.catalog = scene.catalog.without(changed);
+    scene.catalog = scene.catalog.without(changed).with(analysis.made.clone());
 }
 
 impl Answer {

@@ -115,6 +115,18 @@ fn each_case_has_the_verdict_of_its_policy() {
             "deny",
         ),
         (
+            json!({"prior": ["CREATE TABLE work.due AS SELECT id, due FROM loans"], "sql": "SELECT due FROM work.due"}),
+            "allow",
+        ),
+        (
+            json!({"prior": ["CREATE VIEW work.v (n) AS SELECT name FROM desk.members"], "sql": "SELECT n FROM work.v WHERE n = 'x'"}),
+            "allow",
+        ),
+        (
+            json!({"prior": ["CREATE TABLE work.due AS SELECT id + 1 FROM loans"], "sql": "SELECT * FROM work.due"}),
+            "deny",
+        ),
+        (
             json!({"prior": ["ALTER TABLE work.notes RENAME COLUMN a TO c"], "sql": "SELECT a FROM work.notes"}),
             "deny",
         ),

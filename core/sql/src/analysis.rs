@@ -30,6 +30,8 @@ pub struct Analysis {
     pub tables: Vec<Arc<Object>>,
     /// The catalog's entries of the objects that it touches without reading their rows.
     pub others: Vec<Arc<Object>>,
+    /// The table or view that it makes, as the catalog will have it; absent where the text does not say its columns.
+    pub made: Option<Object>,
     /// It makes a temporary object, which could take the place of a table for the rest of the session.
     pub temporary: bool,
     /// Why it deserves a second look.

@@ -6,8 +6,8 @@ use crate::head::{Head, head};
 use crate::lexer::{Token, lex};
 use crate::lineage::Resolver;
 use crate::{
-    Analysis, Catalog, Effect, Form, Lineage, Problem, Reason, Risk, Session, Thing, Word, chain,
-    command, dialect, limits, statement,
+    Analysis, Catalog, Definition, Effect, Form, Lineage, Problem, Reason, Risk, Session, Thing,
+    Word, chain, command, dialect, limits, statement,
 };
 
 /// The stack that a statement at all limits fits in. It is reserved, not used: pages that are not touched cost nothing.
@@ -85,7 +85,11 @@ fn understand(
     } else {
         dialect::parse(text, tokens).and_then(|tree| {
             analysis.parsed = statement::agrees(&tree, analysis.word);
-            statement::walk(&tree, &mut resolver, analysis)
+            statement::walk(&tree, &mut resolver, analysis)?;
+            if let (Some(made), Word::Create(Thing::View)) = (&mut analysis.made, analysis.word) {
+                made.definition = Definition::View(text.to_owned());
+            }
+            Ok(())
         })
     };
     resolver.finish(analysis);
@@ -215,6 +219,7 @@ impl Analysis {
             objects: Vec::new(),
             tables: Vec::new(),
             others: Vec::new(),
+            made: None,
             temporary: false,
             risks,
             functions: BTreeSet::new(),

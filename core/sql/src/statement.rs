@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use crate::dialect::ast;
 use crate::lineage::{Ctes, Provenance, Relation, Resolver, Scope, stored, unsupported};
-use crate::{Access, Analysis, Lineage, Name, Place, Problem, Reason, Risk, Sink, Thing, Word};
+use crate::{
+    Access, Analysis, CatalogColumn, Definition, Lineage, Name, Object, Place, Problem, Reason,
+    Risk, Sink, Thing, Word,
+};
 
 /// Walks one statement.
 pub(crate) fn walk(
@@ -608,10 +611,19 @@ fn create_table(
             column_option(&option.option, resolver)?;
         }
     }
+    let mut columns: Vec<Option<String>> =
+        table.columns.iter().map(|column| stored(&column.name).ok()).collect();
     if let Some(query) = &table.query {
-        for field in resolver.output(query)? {
+        let fields = resolver.output(query)?;
+        if columns.is_empty() {
+            columns = fields.iter().map(|field| field.name.clone()).collect();
+        }
+        for field in fields {
             resolver.flow(field.provenance.sources, Sink::Table(Arc::clone(&name)));
         }
+    }
+    if table.clone.is_none() && table.like.is_none() {
+        analysis.made = made(&name, columns);
     }
     if let Some(source) = &table.clone {
         resolver.flow_of_all(source, &Sink::Table(Arc::clone(&name)))?;
@@ -655,10 +667,27 @@ fn create_view(
     if view.to.is_some() {
         return Err(unsupported("TO of a view"));
     }
-    for field in resolver.output(&view.query)? {
+    let fields = resolver.output(&view.query)?;
+    let columns = if view.columns.is_empty() {
+        fields.iter().map(|field| field.name.clone()).collect()
+    } else {
+        view.columns.iter().map(|column| stored(&column.name).ok()).collect()
+    };
+    analysis.made = made(&name, columns);
+    for field in fields {
         resolver.flow(field.provenance.sources, Sink::Definition(Arc::clone(&name)));
     }
     Ok(())
+}
+
+/// What is made, where every column has a name in the text. Types are the server's to say.
+fn made(name: &Name, columns: Vec<Option<String>>) -> Option<Object> {
+    let columns: Option<Vec<CatalogColumn>> = columns
+        .into_iter()
+        .map(|name| Some(CatalogColumn { name: name?, data_type: String::new() }))
+        .collect();
+    let columns = columns.filter(|columns| !columns.is_empty())?;
+    Some(Object { name: name.clone(), columns, definition: Definition::Table })
 }
 
 fn drop_objects(
