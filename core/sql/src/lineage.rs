@@ -43,7 +43,8 @@ pub(crate) struct Resolver<'a> {
     schema: Option<String>,
     columns: Vec<Column>,
     ids: HashMap<Column, Id>,
-    views: HashMap<Name, Fields>,
+    /// The columns of the objects read so far.
+    fields: HashMap<Name, Fields>,
     /// Views that are being followed, outermost first.
     inside: Vec<Arc<Name>>,
     /// CTEs with a set operation that are being defined: whether their name means them or an object is unclear.
@@ -76,7 +77,7 @@ impl<'a> Resolver<'a> {
             schema: session.schema.clone(),
             columns: Vec::new(),
             ids: HashMap::new(),
-            views: HashMap::new(),
+            fields: HashMap::new(),
             inside: Vec::new(),
             defining: Vec::new(),
             depth: 0,

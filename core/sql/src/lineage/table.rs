@@ -533,6 +533,9 @@ impl Resolver<'_> {
                 return Ok((qualifier, fields, self.is_missing()));
             }
             Definition::Table | Definition::Opaque => {
+                if let Some(fields) = self.fields.get(&shared) {
+                    return Ok((qualifier, Rc::clone(fields), false));
+                }
                 let field = |column: &crate::CatalogColumn| Field {
                     name: Some(column.name.clone()),
                     provenance: Provenance::bare(
@@ -540,10 +543,11 @@ impl Resolver<'_> {
                         Class::of_column(&column.data_type),
                     ),
                 };
-                object.columns.iter().map(field).collect()
+                Rc::new(object.columns.iter().map(field).collect::<Vec<_>>())
             }
         };
-        Ok((qualifier, Rc::new(fields), false))
+        self.fields.insert(Name::clone(&shared), Rc::clone(&fields));
+        Ok((qualifier, fields, false))
     }
 
     /// Whether a one-part name is an object of the account, as far as the catalog knows.

@@ -19,7 +19,7 @@ impl Resolver<'_> {
         columns: &[CatalogColumn],
         text: &str,
     ) -> Result<Fields, Problem> {
-        if let Some(fields) = self.views.get(name) {
+        if let Some(fields) = self.fields.get(name) {
             return Ok(Rc::clone(fields));
         }
         if self.inside.len() >= LEVELS || self.inside.contains(name) {
@@ -52,7 +52,7 @@ impl Resolver<'_> {
             field.name = Some(column.name.clone());
         }
         let fields = Rc::new(fields);
-        self.views.insert(Name::clone(name), Rc::clone(&fields));
+        self.fields.insert(Name::clone(name), Rc::clone(&fields));
         Ok(fields)
     }
 
