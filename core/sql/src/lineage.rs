@@ -42,7 +42,6 @@ pub(crate) struct Resolver<'a> {
     database: Option<String>,
     schema: Option<String>,
     columns: Vec<Column>,
-    ids: HashMap<Column, Id>,
     /// The columns of the objects read so far.
     fields: HashMap<Name, Fields>,
     /// Views that are being followed, outermost first.
@@ -76,7 +75,6 @@ impl<'a> Resolver<'a> {
             database: session.database.clone(),
             schema: session.schema.clone(),
             columns: Vec::new(),
-            ids: HashMap::new(),
             fields: HashMap::new(),
             inside: Vec::new(),
             defining: Vec::new(),
@@ -231,15 +229,10 @@ impl<'a> Resolver<'a> {
         !self.missing.is_empty()
     }
 
-    /// The number of a base column.
+    /// A number for a base column. An object's columns are read once, so none is numbered twice.
     fn id(&mut self, object: &Arc<Name>, name: &str) -> Id {
-        let column = Column { object: Arc::clone(object), name: name.into() };
-        if let Some(id) = self.ids.get(&column) {
-            return *id;
-        }
         let id = Id::try_from(self.columns.len()).unwrap_or(Id::MAX);
-        self.columns.push(column.clone());
-        self.ids.insert(column, id);
+        self.columns.push(Column { object: Arc::clone(object), name: name.into() });
         id
     }
 

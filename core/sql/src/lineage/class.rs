@@ -25,19 +25,34 @@ const MANY: u8 = 20;
 impl Class {
     /// Of a column, by the catalog's word for its type.
     pub(crate) fn of_column(data_type: &str) -> Self {
+        const TEXT: &[&str] =
+            &["TEXT", "VARCHAR", "STRING", "CHAR", "CHARACTER", "NCHAR", "NVARCHAR"];
+        const NUMBER: &[&str] = &[
+            "NUMBER", "DECIMAL", "NUMERIC", "INT", "INTEGER", "BIGINT", "SMALLINT", "TINYINT",
+            "BYTEINT", "FLOAT", "FLOAT4", "FLOAT8", "DOUBLE", "REAL", "DECFLOAT",
+        ];
+        const TIME: &[&str] = &[
+            "DATE",
+            "TIME",
+            "DATETIME",
+            "TIMESTAMP",
+            "TIMESTAMP_NTZ",
+            "TIMESTAMP_LTZ",
+            "TIMESTAMP_TZ",
+        ];
         let end = data_type.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let word = data_type[..end.unwrap_or(data_type.len())].to_ascii_uppercase();
-        match word.as_str() {
-            "TEXT" | "VARCHAR" | "STRING" | "CHAR" | "CHARACTER" | "NCHAR" | "NVARCHAR" => {
-                Self::Text
-            }
-            "NUMBER" | "DECIMAL" | "NUMERIC" | "INT" | "INTEGER" | "BIGINT" | "SMALLINT"
-            | "TINYINT" | "BYTEINT" | "FLOAT" | "FLOAT4" | "FLOAT8" | "DOUBLE" | "REAL"
-            | "DECFLOAT" => Self::Number(0),
-            "DATE" | "TIME" | "DATETIME" => Self::Time,
-            "BOOLEAN" => Self::Truth,
-            word if word.starts_with("TIMESTAMP") => Self::Time,
-            _ => Self::Other,
+        let word = &data_type[..end.unwrap_or(data_type.len())];
+        let is_one = |words: &[&str]| words.iter().any(|one| one.eq_ignore_ascii_case(word));
+        if is_one(TEXT) {
+            Self::Text
+        } else if is_one(NUMBER) {
+            Self::Number(0)
+        } else if is_one(TIME) {
+            Self::Time
+        } else if is_one(&["BOOLEAN"]) {
+            Self::Truth
+        } else {
+            Self::Other
         }
     }
 
