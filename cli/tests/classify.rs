@@ -181,8 +181,7 @@ fn no_line_ends_the_process() {
         deep("[", "]"),
         case(&json!({"id": "a", "sql": "SELECT 1", "policy": {"masks": []}})),
         case(&json!({"id": "b", "sql": "SELECT 1", "session": {"rolle": "X"}})),
-        case(&json!({"id": "c", "sql": "SELECT 1", "policy": {"deny": ["NO_SUCH_KIND"]}}))
-            .to_string(),
+        case(&json!({"id": "c", "sql": "SELECT 1", "policy": {"deny": ["NO_SUCH_KIND"]}})),
         case(&json!({"id": "d", "sql": "SELECT 1", "policy": {"mask": ["A..B"]}})),
         case(&json!({"id": "e", "sql": "SELECT 1", "schema": {"T": {"A": "INT"}}})),
     ]
