@@ -177,7 +177,7 @@ impl Analysis {
         let mut analysis = Self::of(main);
         for part in parts.iter().flat_map(|part| part.split(|token| token.is_symbol(text, ';'))) {
             let other = Self::of(head(text, part));
-            if part.is_empty() || other.word == analysis.word {
+            if part.is_empty() || analysis.words.contains(&other.word) {
                 continue;
             }
             if other.effect != Effect::Read {
