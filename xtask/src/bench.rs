@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: what Frostgate adds to a small SELECT, as a ratio against the same account without it, in one
-//! run with a real driver.
+//! run with a real driver; and what judging costs, as a ratio to the SQL parser alone.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::analytics;
 use crate::demo::local::Stage;
 use crate::process::{self, command};
 use crate::workspace;
@@ -18,6 +19,35 @@ pub(crate) struct Arguments {
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    judging()?;
+    statements(arguments)
+}
+
+/// TPC's queries and a long INSERT, judged and parsed in turn.
+fn judging() -> Result<()> {
+    let said = process::read(
+        command("cargo", ["bench", "--quiet", "--package", "frostgate-sql", "--bench", "judge"])
+            .current_dir(workspace::root())
+            .env("FROSTGATE_QUERIES", analytics::queries()?),
+    )?;
+    println!("                          parsed       judged   ratio");
+    for line in said.lines().filter(|line| line.starts_with('{')) {
+        let answer: Value = serde_json::from_str(line)?;
+        let what = answer["what"].as_str().unwrap_or_default();
+        for share in ["p50", "p99"] {
+            let figure = |name: &str| answer[name][share].as_f64().unwrap_or(f64::NAN);
+            println!(
+                "{what:<15} {share}  {:8.0} us  {:8.0} us  {:6.2}",
+                figure("parsed"),
+                figure("judged"),
+                figure("ratio"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn statements(arguments: &Arguments) -> Result<()> {
     let stage = Stage::set(true, false)?;
     let direct = json!({
         "account": "demo", "user": "ADMIN", "password": Stage::ADMIN_PASSWORD, "host": "127.0.0.1",
