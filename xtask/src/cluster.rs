@@ -159,7 +159,13 @@ pub(crate) fn up() -> Result<()> {
     explain()
 }
 
-fn down() -> Result<()> {
+/// Whether one runs here.
+pub(crate) fn stands() -> bool {
+    House::find().is_some()
+}
+
+/// Ends it and removes its files.
+pub(crate) fn down() -> Result<()> {
     let _alone = alone()?;
     if let Some(house) = House::find() {
         say("ending the cluster's processes");

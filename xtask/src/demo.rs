@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the whole story on this machine, told step by step.
 
 pub(crate) mod account;
+mod agent;
 pub(crate) mod local;
 mod pods;
 pub(crate) mod story;

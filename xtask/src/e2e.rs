@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Parser as _, ValueEnum};
 
+use crate::cluster;
 use crate::image::Name;
 use crate::process::{self, command};
 use crate::progress::say;
@@ -29,7 +30,10 @@ pub(crate) fn all() -> Result<()> {
         #[command(flatten)]
         arguments: Arguments,
     }
-    run(&Environment::parse_from(["e2e"]).arguments)
+    let stood = cluster::stands();
+    run(&Environment::parse_from(["e2e"]).arguments)?;
+    // What was started for this ends with it; after a failure it stays, to be looked at.
+    if !stood && cluster::stands() { cluster::down() } else { Ok(()) }
 }
 
 /// Runs `cargo xtask e2e`.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::account::{Account, CHUNK_HOST, HOST, private};
+use super::agent::{self, Agent};
 use super::story::{Beside, answer, chapter, expect, said, typed};
 use crate::image::product;
 use crate::process::{self, command};
@@ -40,6 +41,7 @@ pub(crate) struct Stage {
     pub(crate) port: u16,
     /// Where the account itself listens.
     pub(crate) account_port: u16,
+    account_admin: u16,
     admin: u16,
     // Ended in this order: the product first, so that it can close its sessions.
     _local: Beside,
@@ -137,6 +139,7 @@ impl Stage {
             python,
             port,
             account_port,
+            account_admin,
             admin,
             _local: local,
             _account: account_process,
@@ -145,29 +148,6 @@ impl Stage {
 
     fn config(&self) -> PathBuf {
         self.folder.join("config")
-    }
-
-    /// The agent, as its own process with an ordinary driver.
-    fn agent(&self, mut task: Value) -> Command {
-        task["connect"] = json!({"host": "127.0.0.1", "port": self.port, "protocol": "http"});
-        let mut agent =
-            command(&self.python, [workspace::root().join("e2e/agents/python/agent.py")]);
-        agent
-            .arg(task.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        agent
-    }
-
-    fn ask(&self, sql: &str) -> Result<Value> {
-        typed(&format!("agent: {sql}"));
-        let reply = answer(&self.agent(json!({"sql": sql})).output()?)?;
-        match reply["rows"].as_array() {
-            Some(rows) => rows.iter().take(4).for_each(|row| said(&row.to_string())),
-            None => said(reply["message"].as_str().unwrap_or_default()),
-        }
-        Ok(reply)
     }
 
     fn frostgate(&self, words: &[&str]) -> Result<String> {
@@ -179,44 +159,26 @@ impl Stage {
     }
 }
 
+impl Agent for Stage {
+    fn command(&self, task: &Value) -> Command {
+        let mut task = task.clone();
+        task["connect"] = json!({"host": "127.0.0.1", "port": self.port, "protocol": "http"});
+        let mut agent =
+            command(&self.python, [workspace::root().join("e2e/agents/python/agent.py")]);
+        agent
+            .arg(task.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        agent
+    }
+}
+
 fn tell(stage: &Stage) -> Result<()> {
-    chapter("An agent reads, with an ordinary driver and a placeholder password");
-    let reply = stage.ask("SELECT name, email, ssn FROM customers ORDER BY id")?;
-    let text = reply.to_string();
-    expect(
-        text.contains("Ada Fischer")
-            && !text.contains("123-45-6789")
-            && !text.contains("ada.fischer@"),
-        "the names are there, e-mail and SSN are masked",
-        &text,
-    )?;
-
-    chapter("Hiding the column behind an alias, a CTE and a function does not help");
-    let reply = stage.ask("WITH c AS (SELECT upper(ssn) AS x FROM customers) SELECT x FROM c")?;
-    expect(
-        reply["ok"] == true && !reply.to_string().contains("6789"),
-        "it is masked all the same",
-        &reply.to_string(),
-    )?;
-
-    chapter("A DROP is refused, and the account never sees it");
-    let reply = stage.ask("DROP TABLE customers")?;
-    expect(
-        reply["sqlstate"] == "42501"
-            && reply["message"].as_str().is_some_and(|text| text.contains("FG-2002")),
-        "one clean error with its code, policy and hint",
-        &reply.to_string(),
-    )?;
-
-    chapter("100,000 rows come through in chunks");
-    let reply = answer(
-        &stage.agent(json!({"sql": "SELECT id, amount FROM orders", "mode": "count"})).output()?,
-    )?;
-    expect(reply["count"] == 100_000, "all of them", &reply.to_string())?;
+    agent::alone(stage, &format!("http://127.0.0.1:{}/history", stage.account_admin))?;
 
     chapter("A DELETE without WHERE waits for a human");
-    typed("agent: DELETE FROM customers");
-    let waiting = stage.agent(json!({"sql": "DELETE FROM customers"})).spawn()?;
+    let waiting = stage.begin("DELETE FROM customers")?;
     let config = stage.config().display().to_string();
     let name = pending(stage, &config)?;
     stage.frostgate(&["approve", &name, "--config", &config, "--yes", "-m", "demonstration"])?;
@@ -255,12 +217,7 @@ fn tell(stage: &Stage) -> Result<()> {
         .call()?
         .body_mut()
         .read_to_string()?;
-    let some: Vec<&str> = metrics
-        .lines()
-        .filter(|line| line.starts_with("frostgate_proxy_statements_total"))
-        .collect();
-    said(&some.join("\n"));
-    expect(!some.is_empty(), "statements by kind and decision", &metrics)
+    agent::counted(&metrics)
 }
 
 /// The name of the one request that waits.

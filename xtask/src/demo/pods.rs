@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::agent::{self, Agent};
 use super::story::{answer, chapter, expect, said, typed};
 use crate::image::Name;
 use crate::process::{self, command};
@@ -43,44 +44,11 @@ fn tell(stage: &Stage) -> Result<()> {
         ],
     )?;
 
-    chapter("The agent reads, with an ordinary driver and a placeholder password");
-    let reply = ask(stage, "SELECT name, email, ssn FROM customers ORDER BY id")?;
-    let text = reply.to_string();
-    expect(
-        text.contains("Ada Fischer")
-            && !text.contains("123-45-6789")
-            && !text.contains("ada.fischer@"),
-        "the names are there, e-mail and SSN are masked",
-        &text,
-    )?;
-
-    chapter("A DROP is refused, and the account never sees it");
-    let reply = ask(stage, "DROP TABLE customers")?;
-    expect(
-        reply["sqlstate"] == "42501",
-        "one clean error with its code, policy and hint",
-        &reply.to_string(),
-    )?;
-    let seen =
-        ureq::get(format!("{}/history", stage.account)).call()?.body_mut().read_to_string()?;
-    expect(
-        !seen.contains("DROP TABLE customers"),
-        "the account's own log does not have it",
-        "it was there",
-    )?;
-
-    chapter("100,000 rows come through in chunks");
-    let reply = answer(
-        &agent(stage, &json!({"sql": "SELECT id, amount FROM orders", "mode": "count"}))
-            .output()?,
-    )?;
-    expect(reply["count"] == 100_000, "all of them", &reply.to_string())?;
+    agent::alone(stage, &format!("{}/history", stage.account))?;
 
     chapter("A DELETE without WHERE waits for a human");
     stage_table(stage)?;
-    let sql = "DELETE FROM demo_scratch";
-    typed(&format!("agent: {sql}"));
-    let waiting = agent(stage, &json!({"sql": sql})).spawn()?;
+    let waiting = stage.begin("DELETE FROM demo_scratch")?;
     let name = pending(stage)?;
     kubectl(stage, &["get", "approvalrequests", "-n", "agents"])?;
     let patch = r#"{"status":{"decision":"Approved","reason":"INC-88"}}"#;
@@ -112,12 +80,7 @@ fn tell(stage: &Stage) -> Result<()> {
     let path = format!("/api/v1/namespaces/agents/pods/{pod}:15990/proxy/metrics");
     typed(&format!("kubectl get --raw {path}"));
     let metrics = stage.target.kubectl(&["get", "--raw", &path])?;
-    let some: Vec<&str> = metrics
-        .lines()
-        .filter(|line| line.starts_with("frostgate_proxy_statements_total"))
-        .collect();
-    said(&some.join("\n"));
-    expect(!some.is_empty(), "statements by kind and decision", &metrics)
+    agent::counted(&metrics)
 }
 
 fn evidence(stage: &Stage) -> Result<()> {
@@ -169,26 +132,18 @@ fn stage_table(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn agent(stage: &Stage, task: &Value) -> Command {
-    let mut agent = stage.target.kubectl_command();
-    agent
-        .args(["exec", "-n", "agents", "deployment/support-bot", "-c", "agent", "--"])
-        .args(["/opt/connector5/bin/python", "/agent/agent.py"])
-        .arg(task.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    agent
-}
-
-fn ask(stage: &Stage, sql: &str) -> Result<Value> {
-    typed(&format!("agent: {sql}"));
-    let reply = answer(&agent(stage, &json!({"sql": sql})).output()?)?;
-    match reply["rows"].as_array() {
-        Some(rows) => rows.iter().take(4).for_each(|row| said(&row.to_string())),
-        None => said(reply["message"].as_str().unwrap_or_default()),
+impl Agent for Stage {
+    fn command(&self, task: &Value) -> Command {
+        let mut agent = self.target.kubectl_command();
+        agent
+            .args(["exec", "-n", "agents", "deployment/support-bot", "-c", "agent", "--"])
+            .args(["/opt/connector5/bin/python", "/agent/agent.py"])
+            .arg(task.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        agent
     }
-    Ok(reply)
 }
 
 fn kubectl(stage: &Stage, words: &[&str]) -> Result<()> {
