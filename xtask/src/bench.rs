@@ -52,7 +52,7 @@ fn statements(arguments: &Arguments) -> Result<()> {
     let direct = json!({
         "account": "demo", "user": "ADMIN", "password": Stage::ADMIN_PASSWORD, "host": "127.0.0.1",
         // The certificate is for the account's name, and it is the time that is asked for here.
-        "port": stage.account_port, "tls_skip_verify": true, "role": "STEWARD", "warehouse": "COMPUTE_WH",
+        "port": stage.account_port, "tls_skip_verify": true, "warehouse": "COMPUTE_WH",
         "database": "DEMO", "schema": "PUBLIC",
     });
     let through = json!({
