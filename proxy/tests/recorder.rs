@@ -256,6 +256,18 @@ async fn a_segment_is_sealed_by_age_and_the_session_goes_on_in_the_next() {
     assert!(report.segments > 1);
 }
 
+/// Waits until the session takes statements again.
+async fn goes_on(session: &Session) {
+    for _ in 0..1000 {
+        if let Ok(attempt) = session.attempt(attempted("after")).await {
+            attempt.refuse("FG-2003", "no").await.unwrap();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("statements do not go on when the spool drains");
+}
+
 #[tokio::test]
 async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_drains() {
     let bench = bench(|config| {
@@ -296,16 +308,7 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     let error = session.attempt(attempted("next")).await.err().unwrap();
     assert_eq!(error.code(), "FG-5002", "no statement runs whose rows would not fit either");
     bench.store.recover();
-    let mut went_on = false;
-    for _ in 0..1000 {
-        if let Ok(attempt) = session.attempt(attempted("after")).await {
-            attempt.refuse("FG-2003", "no").await.unwrap();
-            went_on = true;
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(went_on, "statements go on when the spool drains");
+    goes_on(&session).await;
     session.close("Logout").await.unwrap();
     assert_eq!(bench.recorder.drain(Duration::from_secs(20)).await, 0);
     let (report, items) = judge("s", &bench.store.files("s"));
@@ -330,16 +333,7 @@ async fn what_fills_the_spool_is_shipped_before_its_segment_is_full_or_old() {
     let answer = running.rows(&noise[50_000..100_000]).await.unwrap();
     running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
     bench.store.arrived("s", 1).await;
-    let mut went_on = false;
-    for _ in 0..1000 {
-        if let Ok(attempt) = session.attempt(attempted("after")).await {
-            attempt.refuse("FG-2003", "no").await.unwrap();
-            went_on = true;
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(went_on);
+    goes_on(&session).await;
     session.close("Logout").await.unwrap();
     assert_eq!(bench.recorder.drain(Duration::from_secs(20)).await, 0);
     let (report, _) = judge("s", &bench.store.files("s"));
