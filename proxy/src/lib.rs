@@ -312,7 +312,7 @@ impl Parts {
         }
         self.tell_closed(&session.id, reason).await;
         session.ended.cancel();
-        self.metrics.sessions.set(i64::try_from(self.sessions.open().len()).unwrap_or(i64::MAX));
+        self.metrics.sessions.set(i64::try_from(self.sessions.all().len()).unwrap_or(i64::MAX));
         tracing::info!(session = session.id, reason, "session closed");
     }
 
@@ -344,7 +344,7 @@ impl Parts {
 
     /// Lets what runs end, closes every session, ships what is recorded; within the time for it.
     async fn drain(&self) {
-        let open = self.sessions.open();
+        let open = self.sessions.all();
         let close =
             futures::future::join_all(open.iter().map(|session| self.close(session, "Drain")));
         if tokio::time::timeout(self.timings.drain, close).await.is_err() {

@@ -55,7 +55,7 @@ fn look(parts: &Arc<Parts>) {
         .map(|ruling| ruling.connection.session_idle_seconds)
         .filter(|seconds| *seconds > 0)
         .map_or(Duration::MAX, Duration::from_secs);
-    for session in parts.sessions.open() {
+    for session in parts.sessions.all() {
         if session.age() > parts.timings.session {
             parts.close_later(&session, "Expired");
             continue;

@@ -137,7 +137,7 @@ async fn login(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
     let request = LoginRequest::decode(&from.url, body, &parts.limits.message)
         .map_err(|error| Refusal::malformed(&error).for_login())?;
     let user_agent = from.headers.get(header::USER_AGENT).cloned();
-    let opened = parts.sessions.log_in(request, user_agent, parts).await;
+    let opened = parts.sessions.log_in(&request, user_agent, parts).await;
     if let Err(refusal) = &opened {
         tracing::warn!(refusal = refusal.message, "a login was refused");
     }

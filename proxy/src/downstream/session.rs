@@ -12,7 +12,7 @@ use recording::entry::{self, CredentialDropped, CredentialLeased, SessionOpened}
 use recording::{Fact, SigningKey};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use snowflake::login::{LoginRequest, SessionInfo};
+use snowflake::login::{LoginRequest, SessionInfo, UpstreamSession};
 use snowflake::parameters::{Fate, Parameter, fate};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +87,13 @@ struct Statements {
     by_id: HashMap<Uuid, Arc<Statement>>,
 }
 
+/// A session that is open now.
+pub(crate) struct Opened {
+    pub(crate) session: Arc<Session>,
+    /// What the account said to our login.
+    pub(crate) answer: UpstreamSession,
+}
+
 /// The tokens of a login or a renewal, for the agent alone.
 pub(crate) struct Tokens {
     pub(crate) session: String,
@@ -94,28 +101,47 @@ pub(crate) struct Tokens {
 }
 
 impl Sessions {
-    /// Opens a session: asks the operator who this is, logs in, starts the recording. Gives the login's answer.
-    pub(crate) async fn log_in(
+    /// Opens a session: asks the operator who this is, logs in, starts the recording.
+    pub(crate) async fn open(
         &self,
-        request: LoginRequest,
+        request: &LoginRequest,
         user_agent: Option<HeaderValue>,
         parts: &Arc<Parts>,
-    ) -> Result<Vec<u8>, Refusal> {
-        let opened = self.try_log_in(request, user_agent, parts).await;
+    ) -> Result<Opened, Refusal> {
+        let opened = self.try_open(request, user_agent, parts).await;
         let outcome = if opened.is_ok() { "opened" } else { "refused" };
         parts.metrics.logins.get_or_create(&OutcomeLabels { outcome }).inc();
         opened.map_err(Refusal::for_login)
     }
 
-    async fn try_log_in(
+    /// Opens a session for a driver, and gives the login's answer.
+    pub(crate) async fn log_in(
         &self,
-        request: LoginRequest,
+        request: &LoginRequest,
         user_agent: Option<HeaderValue>,
         parts: &Arc<Parts>,
     ) -> Result<Vec<u8>, Refusal> {
+        let Opened { session, answer } = self.open(request, user_agent, parts).await?;
+        let tokens = self
+            .issue(&session, parts.timings.session_token, parts.timings.session)
+            .map_err(Refusal::for_login)?;
+        Ok(snowflake::login::encode_answer(
+            &answer,
+            &tokens.session,
+            &tokens.master,
+            request.login_name.as_deref(),
+        ))
+    }
+
+    async fn try_open(
+        &self,
+        request: &LoginRequest,
+        user_agent: Option<HeaderValue>,
+        parts: &Arc<Parts>,
+    ) -> Result<Opened, Refusal> {
         let ruling = parts.first_ruling().await?;
         ruling.in_force()?;
-        if self.open().len() >= parts.limits.sessions {
+        if self.all().len() >= parts.limits.sessions {
             return Err(Refusal::denied(
                 "FG-6002",
                 format_args!(
@@ -125,7 +151,7 @@ impl Sessions {
             ));
         }
         let limit = parts.limits.identity_token;
-        let claim = identity::claim(&request, &ruling.connection.account, limit)?;
+        let claim = identity::claim(request, &ruling.connection.account, limit)?;
         let (passed, stripped) = filter(&request.parameters)?;
         let key = SessionKey::generate().await.map_err(Refusal::internal)?;
         let (recording_key, recording_public) = recording_key()?;
@@ -145,12 +171,11 @@ impl Sessions {
                 ),
             ),
         })?;
-        let login =
-            upstream::Login { opened: &opened, request: &request, parameters: passed, user_agent };
+        let login = upstream::Login { opened: &opened, request, parameters: passed, user_agent };
         let started =
             self.start(login, &key, recording_key, &ruling, stripped, claim.client, parts).await;
         match started {
-            Ok(answer) => Ok(answer),
+            Ok(session) => Ok(session),
             Err(refusal) => {
                 // Its credential must not outlive a session that never was.
                 let closed = parts.operator.close(&opened.session, "Refused").await;
@@ -172,7 +197,7 @@ impl Sessions {
         stripped: Vec<String>,
         client: control::Client,
         parts: &Arc<Parts>,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Opened, Refusal> {
         let (opened, request) = (login.opened, login.request);
         let transport =
             parts.transport(ruling).map_err(|error| Refusal::denied("FG-4001", error))?;
@@ -228,16 +253,10 @@ impl Sessions {
             parts.close(&session, "Refused").await;
             return Err(Refusal::denied("FG-4002", reason));
         }
-        let tokens = self.issue(&session, parts.timings.session_token, parts.timings.session)?;
         self.write_open().insert(session.id.clone(), Arc::clone(&session));
-        parts.metrics.sessions.set(i64::try_from(self.open().len()).unwrap_or(i64::MAX));
+        parts.metrics.sessions.set(i64::try_from(self.all().len()).unwrap_or(i64::MAX));
         tracing::info!(session = session.id, role = session.role, "session opened");
-        Ok(snowflake::login::encode_answer(
-            &answer,
-            &tokens.session,
-            &tokens.master,
-            request.login_name.as_deref(),
-        ))
+        Ok(Opened { session, answer })
     }
 
     /// The session that a token speaks for. `polling` accepts a token whose hour ended during a wait.
@@ -306,7 +325,7 @@ impl Sessions {
     }
 
     /// Every open session.
-    pub(crate) fn open(&self) -> Vec<Arc<Session>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.values().cloned().collect()
     }
