@@ -403,21 +403,24 @@ fn masked(index: usize, rule: &MaskRule, problems: &mut Problems) -> Masked {
     Masked { columns, rule: rule.clone() }
 }
 
-/// A qualified function name as the analysis writes it.
+/// A qualified function name as the analysis writes it; a method of a model stands behind `!`.
 fn function(index: usize, name: &str, problems: &mut Problems) -> Option<String> {
-    let parts: Vec<String> = name.split('.').map(str::to_ascii_uppercase).collect();
-    let is_plain = |part: &String| {
+    let name_only = name.split_once('!').map_or(name, |(model, _)| model);
+    let method = name.split_once('!').map(|(_, method)| method);
+    let parts: Vec<&str> = name_only.split('.').chain(method).collect();
+    let is_plain = |part: &&str| {
         !part.is_empty()
             && part.chars().all(|character| {
                 character.is_ascii_alphanumeric() || matches!(character, '_' | '$')
             })
     };
-    if parts.len() == 3 && parts.iter().all(is_plain) {
-        return Some(parts.join("."));
+    let count = 3 + usize::from(method.is_some());
+    if parts.len() == count && parts.iter().all(is_plain) {
+        return Some(name.to_ascii_uppercase());
     }
     problems.add(
         format!("functions.allow[{index}]"),
-        format!("{name:?} is no full name of a function; write DATABASE.SCHEMA.FUNCTION"),
+        format!("{name:?} is no full name of a function; write DATABASE.SCHEMA.FUNCTION or DATABASE.SCHEMA.MODEL!METHOD"),
     );
     None
 }

@@ -15,6 +15,9 @@ use sqlparser::tokenizer::{Token as Theirs, Tokenizer};
 use crate::lexer::{Class, Token, lex};
 use crate::{Problem, Reason};
 
+/// The quote of words that `spelling` makes up: no text can hold it, because the lexer refuses it.
+pub(crate) const OWN: char = '`';
+
 /// How deep expressions and queries may nest.
 const RECURSION: usize = 50;
 

@@ -188,8 +188,8 @@ impl<'a> Resolver<'a> {
 
     /// All columns of an object go there.
     pub(crate) fn flow_of_named(&mut self, parts: &[String], sink: &Sink) -> Result<(), Problem> {
-        let (_, fields, _) = self.object(parts)?;
-        for field in fields.iter() {
+        let (_, rows) = self.object(parts)?;
+        for field in rows.fields.iter() {
             self.flow(field.provenance.sources.clone(), sink.clone());
         }
         Ok(())
@@ -336,6 +336,27 @@ pub(crate) fn parts(name: &ast::ObjectName) -> Result<Vec<String>, Problem> {
         }
     }
     Ok(parts)
+}
+
+/// The stored parts of a function's name; of a method of a model those of the model, and the method.
+pub(crate) fn function_parts(
+    name: &ast::ObjectName,
+) -> Result<(Vec<String>, Option<String>), Problem> {
+    let ast::ObjectName(written) = name;
+    let Some((ast::ObjectNamePart::Identifier(method), model)) = written.split_last() else {
+        return Ok((parts(name)?, None));
+    };
+    if method.quote_style != Some(crate::dialect::OWN) {
+        return Ok((parts(name)?, None));
+    }
+    let mut names = Vec::with_capacity(model.len());
+    for part in model {
+        match part {
+            ast::ObjectNamePart::Identifier(part) => names.push(stored(part)?),
+            ast::ObjectNamePart::Function(_) => return Err(unsupported("a computed model")),
+        }
+    }
+    Ok((names, Some(crate::name::fold(&method.value))))
 }
 
 /// The name in the one plain string literal of `IDENTIFIER('...')` or `TABLE('...')`.

@@ -189,7 +189,7 @@ fn insert(
     scope.add(Relation {
         qualifier: vec![String::new()],
         fields: fields.into(),
-        open: resolver.is_missing(),
+        rest: resolver.is_missing().then(Provenance::clean),
     });
     for ast::MultiTableInsertWhenClause { condition, into_clauses } in multi_table_when_clauses {
         resolver.condition(condition, &scope, Place::Write)?;
@@ -395,7 +395,9 @@ fn merge(
     let ctes = Ctes::default();
     let mut scope = Scope::new(&ctes, None);
     let name = changed(table, &mut scope, resolver)?;
+    let own = scope.star().len();
     resolver.factor(source, &mut scope)?;
+    let given = scope.star().split_off(own);
     resolver.condition(on, &scope, Place::Write)?;
     let restricted = is_restricted(Some(on), true, &name, &scope, resolver)?;
     for ast::MergeClause { when_token: _, clause_kind, predicate, action } in clauses {
@@ -425,13 +427,36 @@ fn merge(
                     resolver.flow(provenance.sources, Sink::Table(Arc::clone(&name)));
                 }
             }
+            // ALL BY NAME: every column of the source goes into the one of its name.
+            ast::MergeAction::Insert(ast::MergeInsertExpr {
+                insert_token: _,
+                columns: _,
+                kind_token: _,
+                kind: ast::MergeInsertKind::Wildcard,
+                insert_predicate: None,
+            }) => {
+                for field in &given {
+                    let columns = field.provenance.sources.clone();
+                    resolver.flow(columns, Sink::Table(Arc::clone(&name)));
+                }
+            }
             ast::MergeAction::Update(ast::MergeUpdateExpr {
                 update_token: _,
-                kind: ast::MergeUpdateKind::Set(assignments),
+                kind,
                 update_predicate: None,
                 delete_predicate: None,
             }) => {
-                assign(assignments, &name, &scope, resolver)?;
+                match kind {
+                    ast::MergeUpdateKind::Set(assignments) => {
+                        assign(assignments, &name, &scope, resolver)?;
+                    }
+                    ast::MergeUpdateKind::Wildcard => {
+                        for field in &given {
+                            let columns = field.provenance.sources.clone();
+                            resolver.flow(columns, Sink::Table(Arc::clone(&name)));
+                        }
+                    }
+                }
                 if !restricted && !narrowed {
                     analysis.risks.insert(Risk::UpdateWithoutWhere);
                 }

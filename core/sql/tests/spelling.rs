@@ -66,7 +66,36 @@ fn each_spelling_is_analyzed_as_its_plain_form() {
         ),
         ("SELECT IDENTIFIER('upper')(b) AS x FROM t", "SELECT UPPER(b) AS x FROM t"),
         ("SELECT IDENTIFIER('d.s.secret')(b) AS x FROM t", "SELECT d.s.secret(b) AS x FROM t"),
+        (
+            "WITH p AS (SELECT a FROM t), q (SELECT b AS x FROM t) SELECT x FROM q",
+            "WITH p AS (SELECT a FROM t), q AS (SELECT b AS x FROM t) SELECT x FROM q",
+        ),
+        ("SELECT * ILIKE '%' EXCLUDE (b, c) FROM t", "SELECT * EXCLUDE (b, c) FROM t"),
+        (
+            "SELECT t.* ILIKE '%' EXCLUDE c RENAME a AS x FROM t, u",
+            "SELECT t.* EXCLUDE c RENAME a AS x FROM t, u",
+        ),
+        (
+            "SELECT {t.* ILIKE 'b%'} AS o FROM t, u",
+            "SELECT OBJECT_CONSTRUCT('B', t.b, 'B', t.b) AS o FROM t, u",
+        ),
+        ("SELECT HASH(d.s.t.* EXCLUDE (a, c)) AS o FROM t, u", "SELECT HASH(t.b) AS o FROM t, u"),
+        (
+            "SELECT COUNT(b, c) FILTER (WHERE a = 'x') AS n FROM t",
+            "SELECT COUNT(IFF(a = 'x', b, c)) AS n FROM t",
+        ),
+        ("SELECT a FROM (SELECT b AS a FROM t) SAMPLE (10) SEED (3)", "SELECT b AS a FROM t"),
+        (
+            "SELECT at.a, before.b FROM d.s.t at JOIN u before WHERE at.c = before.c",
+            "SELECT x.a, y.b FROM t AS x JOIN u AS y WHERE x.c = y.c",
+        ),
         // What only looks alike stays what it is.
+        ("SELECT x.a FROM t AT (OFFSET => -60) x", "SELECT a FROM t"),
+        ("SELECT at, changes FROM (SELECT a AS at, b AS changes FROM t)", "SELECT a, b FROM t"),
+        (
+            "SELECT b || c AS x, FILTER(c, v -> v IS NULL) AS y FROM t",
+            "SELECT CONCAT(b, c) AS x, CONCAT(c, '') AS y FROM t",
+        ),
         ("SELECT a AS directed, b FROM t", "SELECT a AS x, b FROM t"),
         ("SELECT CAST(a AS VARCHAR) AS array, b AS object FROM t", "SELECT a::TEXT, b FROM t"),
     ];

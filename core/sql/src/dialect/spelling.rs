@@ -3,6 +3,8 @@
 
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::OWN;
+
 /// Words before JOIN, behind which DIRECTED can only be the hint.
 const JOINS: &[&str] = &["INNER", "CROSS", "LEFT", "RIGHT", "FULL", "OUTER"];
 
@@ -67,6 +69,8 @@ impl<'a> Reader<'a> {
         };
         // Whose brackets are open.
         let mut brackets = Vec::new();
+        // At which depths a list of CTEs began.
+        let mut ctes = Vec::new();
         for index in 0..self.code.len() {
             let before = |by| self.back(index, by);
             match self.at(index) {
@@ -79,6 +83,11 @@ impl<'a> Reader<'a> {
                 Some(Token::LParen) => brackets.push(Bracket::of(before(1))),
                 Some(Token::RParen) => {
                     brackets.pop();
+                    ctes.retain(|depth| *depth <= brackets.len());
+                }
+                Some(Token::Word(_)) if self.is(index, &["WITH"]) => ctes.push(brackets.len()),
+                Some(Token::Word(_)) if self.is(index, &["SELECT"]) => {
+                    ctes.retain(|depth| *depth < brackets.len());
                 }
                 // `{*}` is the object of all columns.
                 Some(Token::LBrace) if self.is_star(index + 1) => {
@@ -130,7 +139,10 @@ impl<'a> Reader<'a> {
                     put(index, Vec::new());
                 }
                 // A sample of a constant size changes no column; the parser knows it behind plain tables only.
-                Some(Token::Word(_)) if self.is(index, &["TABLESAMPLE"]) => {
+                Some(Token::Word(_))
+                    if self.is(index, &["TABLESAMPLE"])
+                        || self.is(index, &["SAMPLE"]) && before(1) == Some(&Token::RParen) =>
+                {
                     for index in index..self.sample(index) {
                         put(index, Vec::new());
                     }
@@ -163,16 +175,67 @@ impl<'a> Reader<'a> {
                         put(index + 1, vec![Token::make_word(name, Some('"'))]);
                     }
                 }
-                // `WITH t (SELECT ...)`: AS may be left out.
-                Some(Token::Word(_)) if index == 0 && self.is(0, &["WITH"]) => {
-                    let name = 1 + usize::from(self.is(1, &["RECURSIVE"]));
-                    if matches!(self.at(name), Some(Token::Word(_)))
-                        && self.at(name + 1) == Some(&Token::LParen)
-                        && self.is(name + 2, &["SELECT", "WITH"])
-                    {
-                        put(name + 1, vec![Token::make_keyword("AS"), Token::LParen]);
+                // `WITH t (SELECT ...)`: AS may be left out. Anywhere but in a list of CTEs AS makes no sense.
+                Some(Token::Word(_))
+                    if self.at(index + 1) == Some(&Token::LParen)
+                        && self.is(index + 2, &["SELECT", "WITH"])
+                        && (is_word(before(1), &["WITH", "RECURSIVE"])
+                            || before(1) == Some(&Token::Comma)
+                                && before(2) == Some(&Token::RParen)
+                                && ctes.last() == Some(&brackets.len())) =>
+                {
+                    put(index + 1, vec![Token::make_keyword("AS"), Token::LParen]);
+                }
+                // `FILTER (WHERE ...)` behind a call becomes an argument of it, of a name that no other has.
+                Some(Token::Word(_))
+                    if self.is(index, &["FILTER"])
+                        && before(1) == Some(&Token::RParen)
+                        && self.at(index + 1) == Some(&Token::LParen)
+                        && self.is(index + 2, &["WHERE"]) =>
+                {
+                    put(index - 1, vec![Token::Comma]);
+                    put(index, vec![Token::make_word("FILTER", Some(OWN)), Token::RArrow]);
+                    put(index + 2, Vec::new());
+                    if let Some(close) = self.close(index + 1) {
+                        put(close, vec![Token::RParen, Token::RParen]);
                     }
                 }
+                // `FROM t AT`: words of a clause only before its bracket, and an alias otherwise.
+                Some(Token::Word(alias))
+                    if self.is(index, &["AT", "BEFORE", "CHANGES"])
+                        && self.is_named_in_from(index)
+                        && self.at(index + 1) != Some(&Token::LParen)
+                        && !self.is(index + 1, &["TIME"]) =>
+                {
+                    let name = alias.value.to_ascii_uppercase();
+                    put(index, vec![Token::make_keyword("AS"), Token::make_word(&name, Some('"'))]);
+                }
+                // A method of a model is a function beside it.
+                Some(Token::ExclamationMark)
+                    if matches!(before(1), Some(Token::Word(_)))
+                        && self.at(index + 2) == Some(&Token::LParen) =>
+                {
+                    if let Some(Token::Word(method)) = self.at(index + 1)
+                        && method.quote_style.is_none()
+                    {
+                        put(index, vec![Token::Period]);
+                        put(index + 1, vec![Token::make_word(&method.value, Some(OWN))]);
+                    }
+                }
+                // `MERGE ... UPDATE ALL BY NAME` is `UPDATE SET *` to the parser, `INSERT ALL BY NAME` `INSERT *`.
+                Some(Token::Word(_))
+                    if self.is(index, &["ALL"])
+                        && is_word(before(1), &["UPDATE", "INSERT"])
+                        && is_word(before(2), &["THEN"])
+                        && self.is(index + 1, &["BY"])
+                        && self.is(index + 2, &["NAME"]) =>
+                {
+                    let set = is_word(before(1), &["UPDATE"]).then(|| Token::make_keyword("SET"));
+                    put(index, set.into_iter().chain([Token::Mul]).collect());
+                    put(index + 1, Vec::new());
+                    put(index + 2, Vec::new());
+                }
+                Some(Token::Mul) => self.star_options(index, &mut put),
                 _ => {}
             }
         }
@@ -199,6 +262,17 @@ impl<'a> Reader<'a> {
         [name, Vec::new(), Vec::new(), Vec::new()]
     }
 
+    /// Whether right before stands the name of a table in FROM.
+    fn is_named_in_from(&self, mut index: usize) -> bool {
+        while matches!(self.back(index, 1), Some(Token::Word(_))) {
+            if self.back(index, 2) != Some(&Token::Period) {
+                return is_word(self.back(index, 2), &["FROM", "JOIN"]);
+            }
+            index -= 2;
+        }
+        false
+    }
+
     /// `*`, or `t.*`.
     fn is_star(&self, mut index: usize) -> bool {
         while matches!(self.at(index), Some(Token::Word(_)))
@@ -217,7 +291,72 @@ impl<'a> Reader<'a> {
         let is_constant = self.at(open) == Some(&Token::LParen)
             && matches!(self.at(open + 1), Some(Token::Number(..)))
             && self.at(close) == Some(&Token::RParen);
-        if is_constant && !self.is(close + 1, &["SEED", "REPEATABLE"]) { close + 1 } else { index }
+        if !is_constant {
+            return index;
+        }
+        let seed = close + 1;
+        if !self.is(seed, &["SEED", "REPEATABLE"]) {
+            return seed;
+        }
+        let is_seed = self.at(seed + 1) == Some(&Token::LParen)
+            && matches!(self.at(seed + 2), Some(Token::Number(..)))
+            && self.at(seed + 3) == Some(&Token::RParen);
+        if is_seed { seed + 4 } else { index }
+    }
+
+    /// Behind a star the parser knows ILIKE or EXCLUDE but not both, and behind `t.*` among arguments neither: they
+    /// become one EXCLUDE, in which words of our own say the rest.
+    fn star_options(&self, star: usize, put: &mut impl FnMut(usize, Vec<Token>)) {
+        let own = |word: &str| Token::make_word(word, Some(OWN));
+        let like = match self.at(star + 2) {
+            Some(Token::SingleQuotedString(pattern)) if self.is(star + 1, &["ILIKE"]) => {
+                Some(pattern)
+            }
+            _ => None,
+        };
+        let exclude = star + 1 + 2 * usize::from(like.is_some());
+        let excludes = self.is(exclude, &["EXCLUDE"]);
+        let mut relation = star;
+        while self.back(relation, 1) == Some(&Token::Period)
+            && matches!(self.back(relation, 2), Some(Token::Word(_)))
+        {
+            relation -= 2;
+        }
+        let is_needed =
+            like.is_some() && excludes || relation < star && (like.is_some() || excludes);
+        if !is_needed {
+            return;
+        }
+        let mut list = Vec::new();
+        if relation < star {
+            list.extend([own("OF"), Token::Period]);
+            list.extend((relation..star - 1).filter_map(|part| self.at(part).cloned()));
+            list.push(Token::Comma);
+            for part in relation..star {
+                put(part, Vec::new());
+            }
+        }
+        if let Some(pattern) = like {
+            list.extend([own("ILIKE"), Token::Period, own(pattern), Token::Comma]);
+            put(star + 1, Vec::new());
+            put(star + 2, Vec::new());
+        }
+        let mut begin = vec![Token::make_keyword("EXCLUDE"), Token::LParen];
+        if !excludes {
+            list.pop();
+            begin.extend(list);
+            begin.push(Token::RParen);
+            put(star, std::iter::once(Token::Mul).chain(begin).collect());
+        } else if self.at(exclude + 1) == Some(&Token::LParen) {
+            begin.extend(list);
+            put(exclude, begin);
+            put(exclude + 1, Vec::new());
+        } else if let Some(name @ Token::Word(_)) = self.at(exclude + 1) {
+            begin.extend(list);
+            begin.extend([name.clone(), Token::RParen]);
+            put(exclude, begin);
+            put(exclude + 1, Vec::new());
+        }
     }
 
     /// The bracket that closes the one at `index`.

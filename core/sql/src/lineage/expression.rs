@@ -474,6 +474,9 @@ impl Resolver<'_> {
             Found::Ambiguous => {
                 Err(named(&format!("{} is ambiguous; qualify it", parts.join("."))))
             }
+            Found::Nothing if name == "NEXTVAL" && self.is_sequence(qualifier, scope) => {
+                self.sequence(qualifier)
+            }
             Found::Nothing => {
                 if is_metadata(name) || scope.is_open() || self.is_missing() {
                     return Ok(Provenance::clean());
@@ -481,6 +484,18 @@ impl Resolver<'_> {
                 Err(named(&format!("there is no column {} in this query", parts.join("."))))
             }
         }
+    }
+
+    /// Whether what stands before `.NEXTVAL` can only be a sequence: no relation is named like that.
+    fn is_sequence(&self, qualifier: &[String], scope: &Scope<'_>) -> bool {
+        let mut here = Some(scope);
+        while let Some(scope) = here {
+            if !matches!(scope.relation(qualifier), Ok(None)) {
+                return false;
+            }
+            here = scope.parent;
+        }
+        !qualifier.is_empty()
     }
 
     /// The order of a window or aggregate.

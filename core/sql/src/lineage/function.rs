@@ -3,8 +3,8 @@
 use super::class::Class;
 use super::expression::Choice;
 use super::provenance::Provenance;
-use super::scope::{Found, Scope};
-use super::{Resolver, Steering, parts, unsupported};
+use super::scope::{Field, Found, Scope};
+use super::{Resolver, Steering, function_parts, parts, unsupported};
 use crate::builtins;
 use crate::dialect::ast;
 use crate::{Place, Problem, Sink};
@@ -16,6 +16,16 @@ struct Arguments {
     bare: bool,
     /// Each of them, in order.
     each: Vec<Provenance>,
+}
+
+impl Arguments {
+    /// All columns of a star go in.
+    fn of_star(&mut self, fields: &[Field]) {
+        let all = fields.iter();
+        let all = all.fold(Provenance::clean(), |all, field| all.with(&field.provenance));
+        self.bare = false;
+        self.all = std::mem::replace(&mut self.all, Provenance::constant()).with(&all);
+    }
 }
 
 impl Resolver<'_> {
@@ -38,9 +48,9 @@ impl Resolver<'_> {
         if *uses_odbc_syntax || !matches!(parameters, ast::FunctionArguments::None) {
             return Err(unsupported("this form of a call"));
         }
-        let written = parts(name)?;
-        let simple = match written.as_slice() {
-            [one] => Some(one.as_str()),
+        let (written, method) = function_parts(name)?;
+        let simple = match (written.as_slice(), &method) {
+            ([one], None) => Some(one.as_str()),
             _ => None,
         };
         if let (Some("IDENTIFIER"), ast::FunctionArguments::List(list), None) = (simple, args, over)
@@ -70,7 +80,7 @@ impl Resolver<'_> {
                 }
             }
             _ => {
-                let name = self.function_name(&written);
+                let name = self.function_name(&written, method.as_deref());
                 self.flow(arguments.all.sources.clone(), Sink::Function(name.clone()));
                 self.functions.insert(name);
             }
@@ -194,7 +204,7 @@ impl Resolver<'_> {
             return Err(unsupported("this form of a CALL"));
         }
         let arguments = self.arguments("", args, scope)?;
-        let name = self.function_name(&parts(name)?);
+        let name = self.function_name(&parts(name)?, None);
         self.flow(arguments.all.sources, Sink::Function(name.clone()));
         self.functions.insert(name);
         Ok(())
@@ -229,6 +239,18 @@ impl Resolver<'_> {
         let mut lambdas = Vec::new();
         for (position, arg) in args.iter().enumerate() {
             let value = match arg {
+                // FILTER (WHERE ...): which rows are counted shows in the result.
+                ast::FunctionArg::Named {
+                    name: clause,
+                    arg: ast::FunctionArgExpr::Expr(condition),
+                    operator: _,
+                } if clause.quote_style == Some(crate::dialect::OWN) => {
+                    let condition = self.expression(condition, scope)?;
+                    self.convert(&condition, Class::Truth);
+                    found.bare = false;
+                    found.all = found.all.with(&condition);
+                    continue;
+                }
                 ast::FunctionArg::Named { name: _, arg, operator: _ }
                 | ast::FunctionArg::Unnamed(arg) => arg,
                 ast::FunctionArg::ExprNamed { name: _, arg: _, operator: _ } => {
@@ -254,26 +276,15 @@ impl Resolver<'_> {
                 }
                 // COUNT(*) counts rows; any other call sees every column.
                 ast::FunctionArgExpr::Wildcard if name == "COUNT" => found.bare = false,
-                ast::FunctionArgExpr::Wildcard => {
-                    let fields = scope.visible.iter();
-                    let all =
-                        fields.fold(Provenance::clean(), |all, field| all.with(&field.provenance));
-                    found.bare = false;
-                    found.all = found.all.with(&all);
-                }
+                ast::FunctionArgExpr::Wildcard => found.of_star(&scope.star()),
                 ast::FunctionArgExpr::WildcardWithOptions(options) => {
-                    let fields = scope.visible.clone();
-                    let fields = self.star(fields, options, scope)?;
-                    found.bare = false;
-                    found.all =
-                        fields.iter().fold(found.all, |all, field| all.with(&field.provenance));
+                    let fields = self.starred(options, scope)?;
+                    found.of_star(&self.star(fields, options, scope)?);
                 }
                 ast::FunctionArgExpr::QualifiedWildcard(relation) => {
-                    let fields = self.qualified_star(relation, scope)?;
                     // COUNT(t.*) counts the rows without a NULL in any column: it tests expressions over all.
-                    found.bare = false;
-                    found.all =
-                        fields.iter().fold(found.all, |all, field| all.with(&field.provenance));
+                    let relation = parts(relation)?;
+                    found.of_star(&self.qualified_star(&relation, scope)?);
                 }
             }
         }
@@ -325,10 +336,14 @@ impl Resolver<'_> {
     }
 
     /// How a function that is not a pure built-in is called in policies and records.
-    pub(super) fn function_name(&self, written: &[String]) -> String {
-        match written {
-            [one] if builtins::is_refused(one) => one.clone(),
+    pub(super) fn function_name(&self, written: &[String], method: Option<&str>) -> String {
+        let name = match written {
+            [one] if builtins::is_refused(one) => return one.clone(),
             _ => self.qualify(written).map_or_else(|_| written.join("."), |name| name.to_string()),
+        };
+        match method {
+            Some(method) => format!("{name}!{method}"),
+            None => name,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::dialect::ast;
 use crate::{Place, Problem};
 
 /// What comes out of the matches, as written.
-pub(super) struct Rows<'q> {
+pub(super) struct Matching<'q> {
     pub(super) partition_by: &'q [ast::Expr],
     pub(super) order_by: &'q [ast::OrderByExpr],
     pub(super) measures: &'q [ast::Measure],
@@ -21,11 +21,11 @@ impl Resolver<'_> {
     pub(super) fn matches(
         &mut self,
         mut inner: Scope<'_>,
-        rows: &Rows<'_>,
+        matching: &Matching<'_>,
         pattern: &ast::MatchRecognizePattern,
         symbols: &[ast::SymbolDefinition],
     ) -> Result<Vec<Field>, Problem> {
-        let Rows { partition_by, order_by, measures, rows_per_match } = *rows;
+        let Matching { partition_by, order_by, measures, rows_per_match } = *matching;
         let mut fields = Vec::new();
         for key in partition_by {
             let provenance = self.expression(key, &inner)?;
@@ -77,11 +77,11 @@ impl Resolver<'_> {
         names.sort();
         names.dedup();
         let fields = Rc::new(inner.visible.clone());
-        let open = inner.is_open();
+        let rest = inner.rest();
         inner.relations.extend(names.into_iter().map(|name| Relation {
             qualifier: vec![name],
             fields: Rc::clone(&fields),
-            open,
+            rest: rest.clone(),
         }));
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::provenance::{Provenance, Shape};
 use super::scope::{Ctes, Field, Found, Scope};
-use super::{Resolver, Steering, named, stored, unknown, unsupported};
+use super::{Resolver, Steering, named, parts, stored, unknown, unsupported};
 use crate::dialect::ast;
 use crate::{Place, Problem};
 
@@ -405,20 +405,31 @@ impl Resolver<'_> {
                 }
                 ast::SelectItem::QualifiedWildcard(kind, options) => match kind {
                     ast::SelectItemQualifiedWildcardKind::ObjectName(name) => {
-                        let expanded = self.qualified_star(name, scope)?;
+                        let expanded = self.qualified_star(&parts(name)?, scope)?;
                         fields.extend(self.star(expanded, options, scope)?);
+                        self.bound(scope);
                     }
                     ast::SelectItemQualifiedWildcardKind::Expr(_) => {
                         return Err(unsupported("`.*` behind an expression"));
                     }
                 },
                 ast::SelectItem::Wildcard(options) => {
-                    let expanded = scope.visible.clone();
+                    let expanded = self.starred(options, scope)?;
                     fields.extend(self.star(expanded, options, scope)?);
+                    self.bound(scope);
                 }
             }
         }
         Ok(fields)
+    }
+
+    /// Behind a star with columns that nobody knows, nobody knows the positions either: fine where nothing is masked,
+    /// and refused where something is.
+    fn bound(&mut self, scope: &Scope<'_>) {
+        if scope.is_open() {
+            self.boundless =
+                Some("`*` shows columns that only the server knows; name the ones you need");
+        }
     }
 
     /// Grouping by a bare column shows only how often values occur; by an expression it compares them.

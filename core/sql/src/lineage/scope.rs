@@ -27,8 +27,9 @@ pub(crate) struct Relation {
     /// What may stand before a dot: `[alias]`, or `[database, schema, name]` of which any tail may be written.
     pub(crate) qualifier: Vec<String>,
     pub(crate) fields: Fields,
-    /// Its columns are not known: the analysis goes on only to find what else is missing.
-    pub(crate) open: bool,
+    /// What its columns beyond `fields` come from, where only the server knows which there are. Of an object that is
+    /// missing nothing is known, and the analysis goes on only to find what else is missing.
+    pub(crate) rest: Option<Provenance>,
 }
 
 /// What names mean at one place.
@@ -70,6 +71,12 @@ impl<'a> Ctes<'a> {
 }
 
 impl Relation {
+    /// Its columns as `*` shows them; one without a name stands for those that nobody knows.
+    pub(crate) fn star(&self) -> Vec<Field> {
+        let rest = self.rest.clone().map(|provenance| Field { name: None, provenance });
+        self.fields.iter().cloned().chain(rest).collect()
+    }
+
     /// Whether the qualifier written before a dot means this relation.
     fn is_meant_by(&self, written: &[String]) -> bool {
         self.qualifier.ends_with(written)
@@ -96,8 +103,20 @@ impl<'a> Scope<'a> {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.relations.iter().any(|relation| relation.open)
+        self.relations.iter().any(|relation| relation.rest.is_some())
             || self.parent.is_some_and(Scope::is_open)
+    }
+
+    /// What the columns here come from of which nobody knows the names.
+    pub(crate) fn rest(&self) -> Option<Provenance> {
+        let rests = self.relations.iter().filter_map(|relation| relation.rest.clone());
+        rests.reduce(|one, two| one.either(&two))
+    }
+
+    /// The columns of FROM as `*` shows them; one without a name stands for those that nobody knows.
+    pub(crate) fn star(&self) -> Vec<Field> {
+        let rest = self.rest().map(|provenance| Field { name: None, provenance });
+        self.visible.iter().cloned().chain(rest).collect()
     }
 
     /// An unqualified name: columns of FROM and aliases of the SELECT list here, then the query around.
@@ -116,12 +135,14 @@ impl<'a> Scope<'a> {
             (Some(column), None) => Found::One(column.clone()),
             // Which of the two Snowflake takes depends on the clause: the value is treated as either.
             (Some(column), Some(alias)) => Found::One(both(column, alias)),
-            (None, alias) => match (alias, self.parent.map(|parent| parent.column(name))) {
-                (Some(alias), Some(Found::One(outer))) => Found::One(both(&outer, alias)),
-                (Some(alias), _) => Found::One(alias),
-                (None, Some(outer)) => outer,
-                (None, None) => Found::Nothing,
-            },
+            (None, alias) => {
+                let outer = self.parent.map_or(Found::Nothing, |parent| parent.column(name));
+                let found = alias.into_iter().chain(self.rest()).chain(match &outer {
+                    Found::One(outer) => Some(outer.clone()),
+                    Found::Ambiguous | Found::Nothing => None,
+                });
+                found.reduce(|one, two| both(&two, one)).map_or(outer, Found::One)
+            }
         }
     }
 
@@ -134,8 +155,7 @@ impl<'a> Scope<'a> {
                 match (fields.next(), fields.next()) {
                     (Some(field), None) => Found::One(field.provenance.clone()),
                     (Some(_), Some(_)) => Found::Ambiguous,
-                    (None, _) if relation.open => Found::One(Provenance::clean()),
-                    (None, _) => Found::Nothing,
+                    (None, _) => relation.rest.clone().map_or(Found::Nothing, Found::One),
                 }
             }
             Ok(None) => {

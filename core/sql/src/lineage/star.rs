@@ -3,25 +3,39 @@
 use super::scope::{Field, Scope};
 use super::{Resolver, named, parts, stored, unsupported};
 use crate::Problem;
-use crate::dialect::ast;
+use crate::dialect::{OWN, ast};
 
 impl Resolver<'_> {
     /// The columns of `t.*`.
     pub(super) fn qualified_star(
         &mut self,
-        name: &ast::ObjectName,
+        qualifier: &[String],
         scope: &Scope<'_>,
     ) -> Result<Vec<Field>, Problem> {
-        let qualifier = parts(name)?;
         let mut here = Some(scope);
         while let Some(scope) = here {
-            match scope.relation(&qualifier) {
-                Ok(Some(relation)) => return Ok(relation.fields.to_vec()),
+            match scope.relation(qualifier) {
+                Ok(Some(relation)) => return Ok(relation.star()),
                 Ok(None) => here = scope.parent,
                 Err(()) => return Err(named("`.*` could mean two relations")),
             }
         }
         Err(named(&format!("{} in `.*` is not in FROM", qualifier.join("."))))
+    }
+
+    /// The columns of a star before its options; they can say that it was `t.*`.
+    pub(super) fn starred(
+        &mut self,
+        options: &ast::WildcardAdditionalOptions,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Field>, Problem> {
+        for name in options.opt_exclude.iter().flat_map(excluded) {
+            if let Some(("OF", relation)) = own(name) {
+                let relation = relation.into_iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+                return self.qualified_star(&relation, scope);
+            }
+        }
+        Ok(scope.star())
     }
 
     /// Applies what stands behind a star.
@@ -44,25 +58,23 @@ impl Resolver<'_> {
             return Err(unsupported("EXCEPT or an alias behind `*`"));
         }
         if let Some(ast::IlikeSelectItem { pattern }) = opt_ilike {
-            if pattern.contains('\\') || !pattern.is_ascii() {
-                return Err(unsupported(
-                    "an escape or a letter beyond ASCII in the pattern behind `*`",
-                ));
-            }
-            let pattern = pattern.replace("''", "'");
-            fields.retain(|field| field.name.as_deref().is_some_and(|name| ilike(name, &pattern)));
+            only_like(&mut fields, pattern, scope)?;
         }
-        if let Some(exclude) = opt_exclude {
-            let names = match exclude {
-                ast::ExcludeSelectItem::Single(name) => std::slice::from_ref(name),
-                ast::ExcludeSelectItem::Multiple(names) => names.as_slice(),
-            };
-            for name in names {
-                let [column] = &parts(name)?[..] else {
-                    return Err(named("a qualified name in EXCLUDE; write it behind `t.*`"));
-                };
-                is_among(&fields, column, scope)?;
-                fields.retain(|field| field.name.as_ref() != Some(column));
+        for name in opt_exclude.iter().flat_map(excluded) {
+            match own(name) {
+                Some(("ILIKE", pattern)) => {
+                    for pattern in pattern {
+                        only_like(&mut fields, &pattern.value, scope)?;
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    let [column] = &parts(name)?[..] else {
+                        return Err(named("a qualified name in EXCLUDE; write it behind `t.*`"));
+                    };
+                    is_among(&fields, column, scope)?;
+                    fields.retain(|field| field.name.as_ref() != Some(column));
+                }
             }
         }
         if let Some(ast::ReplaceSelectItem { items }) = opt_replace {
@@ -92,6 +104,37 @@ impl Resolver<'_> {
         }
         Ok(fields)
     }
+}
+
+fn excluded(exclude: &ast::ExcludeSelectItem) -> &[ast::ObjectName] {
+    match exclude {
+        ast::ExcludeSelectItem::Single(name) => std::slice::from_ref(name),
+        ast::ExcludeSelectItem::Multiple(names) => names.as_slice(),
+    }
+}
+
+/// What the dialect put into EXCLUDE because the parser has no place for it: a word that no text can hold, and what
+/// belongs to it.
+fn own(name: &ast::ObjectName) -> Option<(&str, Vec<&ast::Ident>)> {
+    let mut identifiers = name.0.iter().filter_map(|part| match part {
+        ast::ObjectNamePart::Identifier(identifier) => Some(identifier),
+        ast::ObjectNamePart::Function(_) => None,
+    });
+    let first = identifiers.next()?;
+    (first.quote_style == Some(OWN)).then(|| (first.value.as_str(), identifiers.collect()))
+}
+
+/// ILIKE behind a star.
+fn only_like(fields: &mut Vec<Field>, pattern: &str, scope: &Scope<'_>) -> Result<(), Problem> {
+    if pattern.contains('\\') || !pattern.is_ascii() {
+        return Err(unsupported("an escape or a letter beyond ASCII in the pattern behind `*`"));
+    }
+    let pattern = pattern.replace("''", "'");
+    if !scope.is_open() && fields.iter().any(|field| field.name.is_none()) {
+        return Err(named("ILIKE behind `*` with a column that has no name; give it an alias"));
+    }
+    fields.retain(|field| field.name.as_deref().is_none_or(|name| ilike(name, &pattern)));
+    Ok(())
 }
 
 /// A column that is named behind a star must be one of it.

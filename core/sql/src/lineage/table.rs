@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::class::Class;
-use super::matching::Rows;
+use super::matching::Matching;
+use super::pivot::Pivot;
 use super::provenance::{Provenance, Shape};
 use super::query::rename;
 use super::scope::{Ctes, Field, Fields, Relation, Scope};
-use super::{Resolver, Steering, named, parts, stored, unknown, unsupported};
+use super::{Resolver, Steering, function_parts, named, parts, stored, unknown, unsupported};
 use crate::dialect::ast;
-use crate::{Access, Definition, Name, Place, Problem, Touch};
+use crate::{Access, Definition, Name, Place, Problem, Sink, Touch};
 
 /// Views and tables of INFORMATION_SCHEMA that show names and types only, with their columns. Others (histories,
 /// privileges) are refused.
@@ -223,6 +224,9 @@ impl Resolver<'_> {
                 }
                 names
             }
+            ast::JoinConstraint::Natural if !self.is_missing() && scope.rest().is_some() => {
+                return Err(unknown("NATURAL JOIN with columns that only the server knows"));
+            }
             ast::JoinConstraint::Natural => {
                 let right = &scope.visible[middle..];
                 scope.visible[begin..middle]
@@ -249,8 +253,10 @@ impl Resolver<'_> {
             };
             let (one, two) = match (of(&left)?, of(&right)?) {
                 (Some(one), Some(two)) => (one, two),
-                _ if scope.is_open() => (Provenance::clean(), Provenance::clean()),
-                _ => return Err(named(&format!("{name} in USING is not on both sides"))),
+                (one, two) => match scope.rest() {
+                    Some(rest) => (one.unwrap_or_else(|| rest.clone()), two.unwrap_or(rest)),
+                    None => return Err(named(&format!("{name} in USING is not on both sides"))),
+                },
             };
             self.compare(&one, &two, true, Place::Join);
             let provenance = if one == two { one } else { one.either(&two) };
@@ -303,8 +309,8 @@ impl Resolver<'_> {
                     if args.settings.is_some() {
                         return Err(unsupported("settings of a table function"));
                     }
-                    let fields = self.table_function(name, &args.args, scope)?;
-                    return self.add(fields, alias.as_ref(), scope);
+                    let rows = self.table_function(name, &args.args, None, scope)?;
+                    return self.place(Vec::new(), rows, alias.as_ref(), scope);
                 }
                 if let Some(version) = version {
                     self.version(version, scope)?;
@@ -322,29 +328,22 @@ impl Resolver<'_> {
                 self.add(fields, alias.as_ref(), scope)
             }
             ast::TableFactor::TableFunction { expr, alias } => {
-                let fields = self.table_expression(expr, scope)?;
-                match fields {
-                    TableExpression::Rows(fields) => self.add(fields, alias.as_ref(), scope),
-                    TableExpression::Object(parts) => {
-                        let (qualifier, fields, open) = self.object(&parts)?;
-                        self.place(qualifier, fields, open, alias.as_ref(), scope)
-                    }
-                }
+                let (qualifier, rows) = self.table_expression(expr, scope)?;
+                self.place(qualifier, rows, alias.as_ref(), scope)
             }
             ast::TableFactor::Function { lateral: _, name, args, with_ordinality, alias } => {
                 if *with_ordinality {
                     return Err(unsupported("WITH ORDINALITY"));
                 }
-                let fields = self.table_function(name, args, scope)?;
-                self.add(fields, alias.as_ref(), scope)
+                let rows = self.table_function(name, args, None, scope)?;
+                self.place(Vec::new(), rows, alias.as_ref(), scope)
             }
             ast::TableFactor::NestedJoin { table_with_joins, alias } => {
                 if let Some(alias) = alias {
                     let mut inner = Scope::new(scope.ctes, scope.parent);
                     self.joined(table_with_joins, &mut inner)?;
-                    let open = inner.relations.iter().any(|relation| relation.open);
-                    let fields = inner.visible.clone();
-                    return self.place(Vec::new(), Rc::new(fields), open, Some(alias), scope);
+                    let rows = Rows { rest: inner.rest(), fields: Rc::new(inner.visible) };
+                    return self.place(Vec::new(), rows, Some(alias), scope);
                 }
                 self.joined(table_with_joins, scope)
             }
@@ -362,15 +361,21 @@ impl Resolver<'_> {
                     Some(default) => self.expression(default, &inner)?,
                     None => Provenance::constant(),
                 };
-                let (fields, open) =
-                    self.pivot(&inner, aggregate_functions, value_column, value_source, &default)?;
-                self.place(Vec::new(), Rc::new(fields), open, alias.as_ref(), scope)
+                let pivot = Pivot {
+                    aggregates: aggregate_functions,
+                    columns: value_column,
+                    source: value_source,
+                    default: &default,
+                };
+                let rows = self.pivot(&inner, &pivot)?;
+                self.place(Vec::new(), rows, alias.as_ref(), scope)
             }
-            ast::TableFactor::Unpivot { table, value, name, columns, null_inclusion: _, alias } => {
+            ast::TableFactor::Unpivot { table, value, name, columns, null_inclusion, alias } => {
                 let mut inner = Scope::new(scope.ctes, scope.parent);
                 self.factor(table, &mut inner)?;
-                let fields = self.unpivot(&inner, value, name, columns)?;
-                self.add(fields, alias.as_ref(), scope)
+                let skips = !matches!(null_inclusion, Some(ast::NullInclusion::IncludeNulls));
+                let rows = self.unpivot(&inner, value, name, columns, skips)?;
+                self.place(Vec::new(), rows, alias.as_ref(), scope)
             }
             ast::TableFactor::MatchRecognize {
                 table,
@@ -386,8 +391,8 @@ impl Resolver<'_> {
             } => {
                 let mut inner = Scope::new(scope.ctes, scope.parent);
                 self.factor(table, &mut inner)?;
-                let rows = Rows { partition_by, order_by, measures, rows_per_match };
-                let fields = self.matches(inner, &rows, pattern, symbols)?;
+                let matching = Matching { partition_by, order_by, measures, rows_per_match };
+                let fields = self.matches(inner, &matching, pattern, symbols)?;
                 self.add(fields, alias.as_ref(), scope)
             }
             ast::TableFactor::SemanticView { .. } => {
@@ -491,30 +496,28 @@ impl Resolver<'_> {
         let parts = parts(name)?;
         if let [only] = parts.as_slice() {
             if let Some(fields) = scope.ctes.find(only) {
-                let fields = Rc::clone(fields);
-                return self.place(vec![only.clone()], fields, false, alias, scope);
+                let rows = Rows { fields: Rc::clone(fields), rest: None };
+                return self.place(vec![only.clone()], rows, alias, scope);
             }
             if self.defining.contains(only) {
                 return Err(super::both_cte_and_object(only));
             }
         }
-        let (qualifier, fields, open) = self.object(&parts)?;
-        self.place(qualifier, fields, open, alias, scope)
+        let (qualifier, rows) = self.object(&parts)?;
+        self.place(qualifier, rows, alias, scope)
     }
 
     /// The columns of an object of the account, and what may stand before a dot to mean it.
-    pub(super) fn object(
-        &mut self,
-        parts: &[String],
-    ) -> Result<(Vec<String>, Fields, bool), Problem> {
+    pub(super) fn object(&mut self, parts: &[String]) -> Result<(Vec<String>, Rows), Problem> {
         let name = self.qualify(parts)?;
         let qualifier = vec![name.database.clone(), name.schema.clone(), name.object.clone()];
         if name.schema == "INFORMATION_SCHEMA" {
-            return self.metadata(name).map(|fields| (qualifier, fields, false));
+            return self.metadata(name).map(|fields| (qualifier, Rows { fields, rest: None }));
         }
         let Some(object) = self.catalog.get(&name).cloned() else {
             self.missing.insert(name);
-            return Ok((qualifier, Rc::default(), true));
+            let rows = Rows { fields: Rc::default(), rest: Some(Provenance::clean()) };
+            return Ok((qualifier, rows));
         };
         self.tables.entry(name.clone()).or_insert_with(|| Arc::clone(&object));
         let shared = Arc::new(name);
@@ -530,11 +533,12 @@ impl Resolver<'_> {
             Definition::View(text) => {
                 let fields = self.view(&shared, &object.columns, text)?;
                 // Inside of a view that misses something, nothing is certain.
-                return Ok((qualifier, fields, self.is_missing()));
+                let rest = self.is_missing().then(Provenance::clean);
+                return Ok((qualifier, Rows { fields, rest }));
             }
             Definition::Table | Definition::Opaque => {
                 if let Some(fields) = self.fields.get(&shared) {
-                    return Ok((qualifier, Rc::clone(fields), false));
+                    return Ok((qualifier, Rows { fields: Rc::clone(fields), rest: None }));
                 }
                 let field = |column: &crate::CatalogColumn| Field {
                     name: Some(column.name.clone()),
@@ -547,7 +551,7 @@ impl Resolver<'_> {
             }
         };
         self.fields.insert(Name::clone(&shared), Rc::clone(&fields));
-        Ok((qualifier, fields, false))
+        Ok((qualifier, Rows { fields, rest: None }))
     }
 
     /// Whether a one-part name is an object of the account, as far as the catalog knows.
@@ -583,33 +587,31 @@ impl Resolver<'_> {
         alias: Option<&ast::TableAlias>,
         scope: &mut Scope<'_>,
     ) -> Result<(), Problem> {
-        self.place(Vec::new(), Rc::new(fields), false, alias, scope)
+        self.place(Vec::new(), Rows { fields: Rc::new(fields), rest: None }, alias, scope)
     }
 
     /// Adds a relation under its alias, or under its own name.
     fn place(
         &mut self,
-        qualifier: Vec<String>,
-        mut fields: Fields,
-        open: bool,
+        mut qualifier: Vec<String>,
+        mut rows: Rows,
         alias: Option<&ast::TableAlias>,
         scope: &mut Scope<'_>,
     ) -> Result<(), Problem> {
-        let mut qualifier = qualifier;
         if let Some(alias) = alias {
             let (name, columns) = self.alias(alias)?;
             if let Some(name) = name {
                 qualifier = vec![name];
             }
-            if !columns.is_empty() && !open {
-                fields = Rc::new(rename(fields.to_vec(), &columns)?);
+            if !columns.is_empty() {
+                rows = rows.named(&columns)?;
             }
         }
         if qualifier.is_empty() {
             // No name can mean it: an empty qualifier would be the tail of every other.
             qualifier = vec![String::new()];
         }
-        scope.add(Relation { qualifier, fields, open });
+        scope.add(Relation { qualifier, fields: rows.fields, rest: rows.rest });
         Ok(())
     }
 
@@ -638,7 +640,7 @@ impl Resolver<'_> {
         &mut self,
         expression: &ast::Expr,
         scope: &Scope<'_>,
-    ) -> Result<TableExpression, Problem> {
+    ) -> Result<(Vec<String>, Rows), Problem> {
         match expression {
             ast::Expr::Function(function) => {
                 let ast::Function {
@@ -651,35 +653,34 @@ impl Resolver<'_> {
                     null_treatment,
                     over,
                 } = function;
-                // OVER (PARTITION BY ...) of a table function only says which rows come together.
                 if *uses_odbc_syntax
                     || !matches!(parameters, ast::FunctionArguments::None)
                     || !within_group.is_empty()
                     || filter.is_some()
                     || null_treatment.is_some()
-                    || over.is_some()
                 {
                     return Err(unsupported("this form of a table function"));
                 }
-                match args {
+                let rows = match args {
                     ast::FunctionArguments::List(list)
                         if list.duplicate_treatment.is_none() && list.clauses.is_empty() =>
                     {
-                        self.table_function(name, &list.args, scope).map(TableExpression::Rows)
+                        self.table_function(name, &list.args, over.as_ref(), scope)?
                     }
                     ast::FunctionArguments::List(_)
                     | ast::FunctionArguments::None
                     | ast::FunctionArguments::Subquery(_) => {
-                        Err(unsupported("this form of a table function"))
+                        return Err(unsupported("this form of a table function"));
                     }
-                }
+                };
+                Ok((Vec::new(), rows))
             }
             ast::Expr::Value(value) => match &value.value {
                 ast::Value::SingleQuotedString(_) => {
                     let literal = ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(
                         ast::Expr::Value(value.clone()),
                     ));
-                    super::literal_name(&[literal]).map(TableExpression::Object)
+                    self.object(&super::literal_name(&[literal])?)
                 }
                 _ => Err(unsupported("a computed name in TABLE()")),
             },
@@ -692,23 +693,33 @@ impl Resolver<'_> {
         &mut self,
         name: &ast::ObjectName,
         args: &[ast::FunctionArg],
+        over: Option<&ast::WindowType>,
         scope: &Scope<'_>,
-    ) -> Result<Vec<Field>, Problem> {
-        let parts = parts(name)?;
-        let columns: &[&str] = match parts.as_slice() {
+    ) -> Result<Rows, Problem> {
+        let (parts, method) = function_parts(name)?;
+        let columns: Option<&[&str]> = match parts.as_slice() {
+            _ if method.is_some() => None,
             [one] => match one.as_str() {
-                "FLATTEN" => &["SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"],
-                "SPLIT_TO_TABLE" | "STRTOK_SPLIT_TO_TABLE" => &["SEQ", "INDEX", "VALUE"],
-                "GENERATOR" => &[],
+                "FLATTEN" => Some(&["SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"]),
+                "SPLIT_TO_TABLE" | "STRTOK_SPLIT_TO_TABLE" => Some(&["SEQ", "INDEX", "VALUE"]),
+                "GENERATOR" => Some(&[]),
+                "GETNEXTVAL" => return self.next_values(args),
                 "RESULT_SCAN" => {
                     return Err(unsupported(
                         "RESULT_SCAN other than SELECT * FROM TABLE(RESULT_SCAN('<query id>'))",
                     ));
                 }
-                _ => return Err(self.unknown_table_function(&parts)),
+                _ => None,
             },
-            _ => return Err(self.unknown_table_function(&parts)),
+            // Histories and the like show what others did.
+            _ if parts.iter().any(|part| part == "INFORMATION_SCHEMA") => {
+                return Err(unsupported("a table function of INFORMATION_SCHEMA"));
+            }
+            _ => None,
         };
+        if over.is_some() && columns.is_some() {
+            return Err(unsupported("OVER behind this table function"));
+        }
         let mut shown = Provenance::clean();
         let mut given = Vec::with_capacity(args.len());
         for arg in args {
@@ -726,6 +737,10 @@ impl Resolver<'_> {
             shown = shown.with(&provenance);
             given.push((value, provenance));
         }
+        let Some(columns) = columns else {
+            let name = self.function_name(&parts, method.as_deref());
+            return self.unknown_rows(name, shown, over, scope);
+        };
         // How many elements a bare column holds is shown as COUNT shows it; anything else compares: an expression, a
         // path that is computed, a delimiter.
         let mut varying = given.iter().filter(|(_, value)| value.shape != Shape::Constant);
@@ -740,13 +755,46 @@ impl Resolver<'_> {
         }
         let field =
             |name: &&str| Field { name: Some((*name).to_owned()), provenance: shown.clone() };
-        Ok(columns.iter().map(field).collect())
+        Ok(Rows { fields: Rc::new(columns.iter().map(field).collect()), rest: None })
     }
 
-    fn unknown_table_function(&mut self, parts: &[String]) -> Problem {
-        let name = self.function_name(parts);
-        self.functions.insert(name.clone());
-        unknown(&format!("the columns of table function {name} are not known"))
+    /// A function that a policy must allow: nobody knows its columns, and each can show whatever went in.
+    fn unknown_rows(
+        &mut self,
+        name: String,
+        mut shown: Provenance,
+        over: Option<&ast::WindowType>,
+        scope: &Scope<'_>,
+    ) -> Result<Rows, Problem> {
+        // Which rows come together, and in which order, it sees too.
+        if let Some(over) = over {
+            shown = shown.with(&self.window(over, scope)?);
+        }
+        self.flow(shown.sources.clone(), Sink::Function(name.clone()));
+        self.functions.insert(name);
+        Ok(Rows { fields: Rc::default(), rest: Some(shown) })
+    }
+
+    /// `TABLE(GETNEXTVAL(sequence))`.
+    fn next_values(&mut self, args: &[ast::FunctionArg]) -> Result<Rows, Problem> {
+        let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(sequence))] = args else {
+            return Err(unsupported("GETNEXTVAL of anything but one sequence"));
+        };
+        let written = match sequence {
+            ast::Expr::Identifier(name) => std::slice::from_ref(name),
+            ast::Expr::CompoundIdentifier(names) => names.as_slice(),
+            _ => return Err(unsupported("GETNEXTVAL of anything but one sequence")),
+        };
+        let parts = written.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+        let field = Field { name: Some("NEXTVAL".to_owned()), provenance: self.sequence(&parts)? };
+        Ok(Rows { fields: Rc::new(vec![field]), rest: None })
+    }
+
+    /// The next value of a sequence: a number that no column is in.
+    pub(super) fn sequence(&mut self, parts: &[String]) -> Result<Provenance, Problem> {
+        let name = Arc::new(self.qualify(parts)?);
+        self.touch(name, Access::Read);
+        Ok(Provenance::clean().of(Class::Number(0)))
     }
 
     /// A bare column, or a path into one.
@@ -779,8 +827,21 @@ impl Resolver<'_> {
     }
 }
 
-/// What `TABLE(...)` can be.
-enum TableExpression {
-    Rows(Vec<Field>),
-    Object(Vec<String>),
+/// What stands in FROM before it has a name there.
+pub(super) struct Rows {
+    pub(super) fields: Fields,
+    /// As [`Relation::rest`].
+    pub(super) rest: Option<Provenance>,
+}
+
+impl Rows {
+    /// Under the names of an alias, which names every column there is.
+    fn named(self, names: &[String]) -> Result<Self, Problem> {
+        let mut fields = self.fields.to_vec();
+        if let Some(provenance) = &self.rest {
+            let rest = || Field { name: None, provenance: provenance.clone() };
+            fields.resize_with(names.len().max(fields.len()), rest);
+        }
+        Ok(Self { fields: Rc::new(rename(fields, names)?), rest: None })
+    }
 }

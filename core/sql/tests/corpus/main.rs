@@ -12,8 +12,8 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 use sql::{Analysis, Catalog, Effect, Session, analyze};
 
-/// Of 1,035 queries the parser alone reads 1,001; with our own spellings on top it is never fewer.
-const READ: (usize, usize) = (1_001, 1_035);
+/// How many of how many queries are read; never fewer.
+const READ: (usize, usize) = (1_263, 1_294);
 
 /// A statement, and what SQLGlot takes it for.
 #[derive(Deserialize)]
