@@ -24,6 +24,13 @@ pub trait Objects: Send + Sync + 'static {
     /// sidecar; [`Error::Unavailable`] when that could not be found out.
     async fn authenticate(&self, token: &str) -> Result<Workload, Error>;
 
+    /// Whether the token is one that the pod's own containers hold for the API server. It names no human, but a caller
+    /// that must send some token can send this one.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when that could not be found out.
+    async fn is_own(&self, token: &str, workload: &Workload) -> Result<bool, Error>;
+
     /// Whether the pod still runs. A pod past its grace period does not: with its node gone nobody else would say so.
     ///
     /// # Errors

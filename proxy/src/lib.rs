@@ -37,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use catalog::Catalog;
 use config::{Config, Limits, Timings};
 use downstream::refusal::Refusal;
+use downstream::rest::Stateless;
 use downstream::session::{Session, Sessions};
 use operator::standing::{Ruling, Standing};
 use operator::{Event, Operator};
@@ -81,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) recorder: Recorder,
     pub(crate) catalog: Catalog,
     pub(crate) sessions: Sessions,
+    pub(crate) stateless: Stateless,
     pub(crate) chunks: Chunks,
     pub(crate) answers: Answers,
     pub(crate) metrics: Metrics,
@@ -188,6 +190,7 @@ impl Proxy {
             recorder,
             catalog: Catalog::default(),
             sessions: Sessions::default(),
+            stateless: Stateless::default(),
             chunks: Chunks::new(config.limits.chunks_at_once),
             answers: Answers::new(config.limits.answers),
             metrics,

@@ -30,6 +30,12 @@ pub enum Endpoint {
     Telemetry,
     /// A part of a large result, by its unguessable name.
     Chunk(String),
+    /// Run a statement, by the SQL REST API.
+    Statements,
+    /// Ask for a statement of the SQL REST API, or for a part of its result.
+    Statement(Uuid),
+    /// Cancel a statement of the SQL REST API.
+    CancelStatement(Uuid),
 }
 
 /// Why a request is for nothing on the list.
@@ -73,6 +79,11 @@ impl Endpoint {
                 ("POST", Self::Telemetry)
             }
             ["frostgate", "chunks", name] => ("GET", Self::Chunk(chunk_name(name)?)),
+            ["api", "v2", "statements"] => ("POST", Self::Statements),
+            ["api", "v2", "statements", id] => ("GET", Self::Statement(query_id(id)?)),
+            ["api", "v2", "statements", id, "cancel"] => {
+                ("POST", Self::CancelStatement(query_id(id)?))
+            }
             _ => return Err(Unknown::Path),
         };
         if method == expected { Ok(endpoint) } else { Err(Unknown::Method) }
@@ -92,6 +103,7 @@ impl Endpoint {
             Self::Monitoring(_) => "monitoring",
             Self::Telemetry => "telemetry",
             Self::Chunk(_) => "chunk",
+            Self::Statements | Self::Statement(_) | Self::CancelStatement(_) => "rest",
         }
     }
 }
@@ -131,6 +143,9 @@ mod tests {
             ("POST", "/telemetry/send".to_owned()),
             ("POST", "/telemetry/send/sessionless".to_owned()),
             ("GET", format!("{CHUNKS}{}", "0f".repeat(32))),
+            ("POST", "/api/v2/statements".to_owned()),
+            ("GET", format!("/api/v2/statements/{ID}")),
+            ("POST", format!("/api/v2/statements/{ID}/cancel")),
         ] {
             assert!(Endpoint::of(method, &path).is_ok(), "{method} {path}");
             for other in ["PUT", "TRACE", "get", if method == "GET" { "POST" } else { "GET" }] {
@@ -159,7 +174,8 @@ mod tests {
             "/queries/01b2c3d4000040008000000000000001/result",
             "/queries/{01b2c3d4-0000-4000-8000-000000000001}/result",
             "/monitoring/queries/",
-            "/api/v2/statements",
+            "/api/v2/statements/",
+            "/api/v2/statements/not-an-id",
             "/api/v2/databases",
             "/oauth/token-request",
             "/console/login",

@@ -10,6 +10,7 @@
 //!   GET  /monitoring/queries/{id}                              -> monitoring::status
 //!   POST /session/token-request         session::Renewal       -> session::Renewed
 //!   POST /session/heartbeat, /session?delete=true, /telemetry/send
+//!   POST /api/v2/statements             rest::StatementRequest -> rest::Reply
 //! ```
 //!
 //! Nothing here knows a policy: rows are walked with one [`rows::Mask`] per column that the caller brings.
@@ -23,6 +24,7 @@ pub mod login;
 pub mod monitoring;
 pub mod parameters;
 pub mod query;
+pub mod rest;
 pub mod rows;
 pub mod session;
 pub mod table;

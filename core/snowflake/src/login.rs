@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::decode::{self, Limits, Malformed, UrlParameters};
 use crate::parameters::Parameter;
+use crate::rest::Place;
 
 /// A driver's login. Whatever secret it carries besides [`LoginRequest::token`] is not even kept.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct LoginRequest {
     pub schema: Option<String>,
     /// `warehouse` of the URL.
     pub warehouse: Option<String>,
+    /// No driver asked: the session serves requests that know none, those of the SQL REST API.
+    pub stateless: bool,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +105,32 @@ impl LoginRequest {
             database: url.get("databaseName").map(str::to_owned),
             schema: url.get("schemaName").map(str::to_owned),
             warehouse: url.get("warehouse").map(str::to_owned),
+            stateless: false,
         })
+    }
+
+    /// The login of a request that brings its identity token along and knows no session: the SQL REST API.
+    #[must_use]
+    pub fn by_token(account: &str, token: &str, place: &Place) -> Self {
+        Self {
+            account: account.to_owned(),
+            login_name: None,
+            authenticator: Some("OAUTH".to_owned()),
+            provider: None,
+            token: Some(token.to_owned()),
+            // No driver's name: the account gives these Arrow, and everybody else JSON.
+            app_id: "Frostgate".to_owned(),
+            app_version: env!("CARGO_PKG_VERSION").to_owned(),
+            environment: BTreeMap::from([("APPLICATION".to_owned(), "SQL REST API".to_owned())]),
+            parameters: Vec::new(),
+            capabilities: None,
+            secondary_roles: None,
+            role: place.role.clone(),
+            database: place.database.clone(),
+            schema: place.schema.clone(),
+            warehouse: place.warehouse.clone(),
+            stateless: true,
+        }
     }
 
     /// The raw identity token, where the driver says that it brings one (`oauth`, or workload identity by OIDC).

@@ -81,17 +81,11 @@ impl QueryRequest {
     pub fn decode(body: &[u8], limits: &Limits) -> Result<Self, Malformed> {
         decode::strict(body, limits)?;
         let body: Body = decode::from_slice(body)?;
-        if body.sql_text.len() > limits.sql {
-            return Err(Malformed::TooLarge { what: "the SQL text", limit: limits.sql });
-        }
         let bindings = body.bindings.filter(|raw| raw.get() != "null");
-        let binds = match &bindings {
-            Some(raw) => binds(raw, limits)?,
-            None => Vec::new(),
-        };
+        let binds = binds(bindings.as_deref(), limits)?;
         let parameters = body.parameters.unwrap_or_default();
         Ok(Self {
-            sql: body.sql_text,
+            sql: within(body.sql_text, limits)?,
             asynchronous: body.async_exec.unwrap_or(false),
             describe_only: body.describe_only.unwrap_or(false),
             sequence_id: body.sequence_id,
@@ -176,7 +170,17 @@ impl QueryRequest {
     }
 }
 
-fn binds(raw: &RawValue, limits: &Limits) -> Result<Vec<Bind>, Malformed> {
+/// The SQL text, if it is no longer than it may be.
+pub(crate) fn within(sql: String, limits: &Limits) -> Result<String, Malformed> {
+    if sql.len() > limits.sql {
+        return Err(Malformed::TooLarge { what: "the SQL text", limit: limits.sql });
+    }
+    Ok(sql)
+}
+
+/// Binds, decoded.
+pub(crate) fn binds(raw: Option<&RawValue>, limits: &Limits) -> Result<Vec<Bind>, Malformed> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
     let entries: IndexMap<String, RawBind> = decode::from_slice(raw.get().as_bytes())?;
     if entries.len() > limits.binds {
         return Err(Malformed::TooLarge { what: "the number of binds", limit: limits.binds });

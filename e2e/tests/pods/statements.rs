@@ -50,6 +50,41 @@ fn the_jdbc_driver_reads_a_hundred_thousand_rows() {
     reads_a_hundred_thousand_rows(&World::new("rows-jdbc"), Driver::Jdbc);
 }
 
+/// A program without a driver: one statement by the SQL REST API, under the pod's own token.
+const REST: &str = r#"
+import json, urllib.error, urllib.request
+token = open("/var/run/secrets/kubernetes.io/serviceaccount/token").read()
+def run(sql, token=token):
+    request = urllib.request.Request(
+        "https://demo.snowflakecomputing.com/api/v2/statements", json.dumps({"statement": sql}).encode(),
+        {"Content-Type": "application/json", "Authorization": "Bearer " + token})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return {"status": answer.status, **json.load(answer)}
+    except urllib.error.HTTPError as error:
+        return {"status": error.code, **json.load(error)}
+read = run("SELECT id, email FROM customers ORDER BY id LIMIT 1")
+drop = run("DROP TABLE customers")
+forged = run("SELECT 1", token[:-4] + "AAAA")
+print(json.dumps({"read": read, "drop": drop, "forged": forged}))
+"#;
+
+#[test]
+fn a_program_without_a_driver_runs_statements_by_the_rest_api_with_the_pod_s_own_token() {
+    let world = World::new("rest");
+    let agent = world.agent(Driver::Python5);
+    let told = e2e::agent::answer(agent.start_python(REST));
+    let (read, drop) = (&told["read"], &told["drop"]);
+    assert_eq!(read["status"], 200, "{told}");
+    assert_eq!(read["resultSetMetaData"]["numRows"], 1, "{told}");
+    assert_eq!(read["data"][0][0], "1", "{told}");
+    let email = read["data"][0][1].as_str().unwrap_or_default();
+    assert!(email.contains('*'), "{told}");
+    assert_eq!(drop["status"], 422, "{told}");
+    assert!(drop["message"].as_str().unwrap_or_default().starts_with("FG-2"), "{told}");
+    assert_eq!(told["forged"]["status"], 401, "{told}");
+}
+
 #[test]
 fn the_command_line_client_runs_unmodified() {
     let world = World::new("snow");

@@ -11,7 +11,9 @@ use crds::lower::Pod as PodFacts;
 use crds::{AccessPolicy, ApprovalRequest, SnowflakeConnection, annotations};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use k8s_openapi::api::authentication::v1::{
+    TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo,
+};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -143,6 +145,23 @@ impl Cluster {
         api.get_opt(name).await.map_err(|error| unavailable("the pod cannot be read", &error))
     }
 
+    /// What the API server says of a token, for these audiences or for its own.
+    async fn review(
+        &self,
+        token: &str,
+        audiences: Option<Vec<String>>,
+    ) -> Result<TokenReviewStatus, Error> {
+        let review = TokenReview {
+            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences },
+            ..Default::default()
+        };
+        let review = Api::<TokenReview>::all(self.client.clone())
+            .create(&PostParams::default(), &review)
+            .await
+            .map_err(|error| unavailable("the token cannot be checked", &error))?;
+        Ok(review.status.unwrap_or_default())
+    }
+
     /// The pod with this UID, if it is still there.
     async fn same_pod(&self, workload: &Workload) -> Result<Option<Pod>, Error> {
         let pod = self.pod(&workload.namespace, &workload.pod).await?;
@@ -153,22 +172,17 @@ impl Cluster {
 #[async_trait]
 impl Objects for Cluster {
     async fn authenticate(&self, token: &str) -> Result<Workload, Error> {
-        let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(token.to_owned()),
-                audiences: Some(vec![AUDIENCE.to_owned()]),
-            },
-            ..Default::default()
-        };
-        let review = Api::<TokenReview>::all(self.client.clone())
-            .create(&PostParams::default(), &review)
-            .await
-            .map_err(|error| unavailable("the token cannot be checked", &error))?;
-        let bearer = Bearer::of(review)?;
+        let review = self.review(token, Some(vec![AUDIENCE.to_owned()])).await?;
+        let bearer = Bearer::of(review, Some(AUDIENCE))?;
         let pod = self.pod(&bearer.namespace, &bearer.pod).await?;
         let pod = pod.ok_or_else(|| Error::Refused("the token's pod is gone".to_owned()))?;
         bearer.check(&pod, &self.digests)?;
         Ok(bearer.workload(&pod))
+    }
+
+    async fn is_own(&self, token: &str, workload: &Workload) -> Result<bool, Error> {
+        let bearer = Bearer::of(self.review(token, None).await?, None);
+        Ok(bearer.is_ok_and(|bearer| bearer.pod_uid == workload.pod_uid))
     }
 
     async fn lives(&self, workload: &Workload) -> Result<bool, Error> {
@@ -333,14 +347,15 @@ struct Bearer {
 }
 
 impl Bearer {
-    fn of(review: TokenReview) -> Result<Self, Error> {
+    /// Reads a review; with `expected`, of a token that is meant for this audience and not for the API server.
+    fn of(status: TokenReviewStatus, expected: Option<&str>) -> Result<Self, Error> {
         let refused = |why: &str| Error::Refused(format!("the token is not valid: {why}"));
-        let status = review.status.unwrap_or_default();
         if status.authenticated != Some(true) {
             return Err(refused("the cluster does not know it"));
         }
         // An API server that does not know audiences leaves this empty; then the token proves nothing here.
-        if !status.audiences.unwrap_or_default().iter().any(|audience| audience == AUDIENCE) {
+        let audiences = status.audiences.unwrap_or_default();
+        if expected.is_some_and(|expected| audiences.iter().all(|audience| audience != expected)) {
             return Err(refused("it is for another audience"));
         }
         let user = status.user.unwrap_or_default();

@@ -294,7 +294,7 @@ async fn begin(
         Refusal::new("FG-6001", "recordingPublicKey must be an Ed25519 key, base64")
     })?;
     let session_key = broker::public_key(&ask.session_public_key)?;
-    let human = identify(parts, &connection, ask.identity_token.as_deref()).await?;
+    let human = identify(parts, &connection, &workload, ask.identity_token.as_deref()).await?;
     let principal = Principal { workload, human };
     let (role, warehouse) =
         assign(&connection, &documents, &principal, ask.requested_role.as_deref())?;
@@ -366,28 +366,30 @@ async fn begin(
     })
 }
 
-/// Who is behind the agent: by the token it brought, or, in local mode only, by what was claimed at the start.
+/// Who is behind the agent: by the token it brought, or, in local mode only, by what was claimed at the start. The
+/// pod's own token says no more than the pod itself.
 async fn identify(
     parts: &Parts,
     connection: &SnowflakeConnection,
+    workload: &Workload,
     token: Option<&str>,
 ) -> Result<Option<Human>, Refusal> {
     let identity = connection.spec.identity.as_ref();
-    let Some(token) = token else {
-        return match identity {
-            Some(identity) if identity.required => Err(Refusal::new(
-                "FG-1006",
-                "this connection needs an identity token; log in with authenticator=oauth and the token",
-            )),
-            _ => Ok(parts.objects.claimed()),
-        };
+    let nobody = || match identity {
+        Some(identity) if identity.required => Err(Refusal::new(
+            "FG-1006",
+            "this connection needs an identity token; log in with authenticator=oauth and the token",
+        )),
+        _ => Ok(parts.objects.claimed()),
     };
+    let Some(token) = token else { return nobody() };
     let issuers: Vec<Issuer> =
         identity.map(|identity| identity.issuers.iter().map(issuer).collect()).unwrap_or_default();
-    identity::verify(&parts.keys, &issuers, token, Timestamp::now())
-        .await
-        .map(Some)
-        .map_err(|invalid| invalid.problem().into())
+    match identity::verify(&parts.keys, &issuers, token, Timestamp::now()).await {
+        Ok(human) => Ok(Some(human)),
+        Err(identity::Invalid::Issuer) if parts.objects.is_own(token, workload).await? => nobody(),
+        Err(invalid) => Err(invalid.problem().into()),
+    }
 }
 
 /// An issuer as the verifier wants it.

@@ -457,6 +457,33 @@ async fn who_may_not_open_a_session_is_told_why() {
 }
 
 #[tokio::test]
+async fn the_pod_s_own_token_names_no_human_and_that_of_another_pod_is_refused() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let part = |text: &str| BASE64.encode(text);
+    let token = |pod: &str| {
+        let claims = part(r#"{"iss":"https://kubernetes.default.svc"}"#);
+        format!("{}.{claims}.{}", part(r#"{"alg":"RS256","kid":"1"}"#), part(pod))
+    };
+    let world = world().await;
+    let run = world.start().await;
+    world.objects.with(|state| {
+        state.own.insert(token("a"), "uid-a".into());
+        state.own.insert(token("b"), "uid-b".into());
+    });
+    let with = |pod: &str| OpenSession { identity_token: Some(token(pod)), ..ask() };
+    let opened = run.open(&with("a")).await.unwrap();
+    assert!(opened.principal.human.is_none());
+    assert_eq!(code(run.open(&with("b")).await).1, "FG-1001");
+    // Where a human is needed, a pod's token is none.
+    world.objects.with(|state| {
+        let identity = json!({ "required": true, "issuers": [] });
+        state.connection.spec.identity = serde_json::from_value(identity).unwrap();
+    });
+    assert_eq!(code(run.open(&with("a")).await).1, "FG-1006");
+}
+
+#[tokio::test]
 async fn the_credentials_of_a_pod_that_is_gone_are_dropped() {
     let world = world().await;
     let run = world.start().await;

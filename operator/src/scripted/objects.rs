@@ -26,6 +26,8 @@ pub(crate) struct Scripted {
 pub(crate) struct State {
     /// Token to pod.
     pub(crate) pods: HashMap<String, Workload>,
+    /// Tokens for the API server, and the UID of the pod that holds them.
+    pub(crate) own: HashMap<String, String>,
     pub(crate) gone: HashSet<String>,
     pub(crate) connection: SnowflakeConnection,
     pub(crate) documents: Vec<policy::Document>,
@@ -41,6 +43,7 @@ impl Scripted {
     pub(crate) fn new(connection: SnowflakeConnection, key: String) -> Arc<Self> {
         let state = State {
             pods: HashMap::new(),
+            own: HashMap::new(),
             gone: HashSet::new(),
             connection,
             documents: Vec::new(),
@@ -117,6 +120,10 @@ impl Objects for Scripted {
         let state = self.state.lock().unwrap();
         let workload = state.pods.get(token).filter(|pod| !state.gone.contains(&pod.pod_uid));
         workload.cloned().ok_or_else(|| Error::Refused("the token is nobody's".into()))
+    }
+
+    async fn is_own(&self, token: &str, workload: &Workload) -> Result<bool, Error> {
+        Ok(self.state.lock().unwrap().own.get(token) == Some(&workload.pod_uid))
     }
 
     async fn lives(&self, workload: &Workload) -> Result<bool, Error> {

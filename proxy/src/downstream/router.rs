@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::refusal::{Form, Refusal};
+use super::rest;
 use super::session::{self, Session};
 use crate::Parts;
 use crate::statement::chunks::Served;
@@ -76,6 +77,15 @@ pub(crate) async fn route(
         // What a driver tells about itself and its statements stays in the pod.
         Endpoint::Telemetry => Ok(fine().into()),
         Endpoint::Chunk(name) => return chunk(&name, &parts).await,
+        Endpoint::Statements | Endpoint::Statement(_) | Endpoint::CancelStatement(_) => {
+            let request = rest::Request { headers: &from.headers, url: &from.url, body: &body };
+            let (status, body) = match endpoint {
+                Endpoint::Statement(handle) => rest::status(&request, handle, &parts).await,
+                Endpoint::CancelStatement(handle) => rest::cancel(&request, handle, &parts).await,
+                _ => rest::submit(&request, &parts).await,
+            };
+            return respond(status, "application/json", body);
+        }
     };
     match answered {
         Ok(body) => ok(body),
@@ -178,11 +188,7 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
     let meaning = Sha256::digest(request.identity()).into();
     request.parameters = passed;
     let asynchronous = request.asynchronous;
-    let request_id = match from.url.get("requestId") {
-        Some(id) if id.len() <= 128 => id.to_owned(),
-        Some(_) => return Err(Refusal::malformed(&Malformed::Parameter("requestId".into()))),
-        None => Uuid::new_v4().to_string(),
-    };
+    let request_id = session::request_id(&from.url)?;
     let ask = Ask {
         id: Uuid::now_v7(),
         request_id: request_id.clone(),
@@ -196,14 +202,7 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
     let start = || Statement::start(ask, meaning, Arc::clone(&session), Arc::clone(parts));
     let statement = session.statement(&request_id, parts.limits.statements, start)?;
     if statement.meaning != meaning {
-        return Err(noted(
-            &session,
-            Refusal::denied(
-                "FG-6004",
-                "the request id came before with another statement; use a fresh request id for each statement",
-            ),
-        )
-        .await);
+        return Err(noted(&session, session::reused()).await);
     }
     // Who comes back later is told so at once, unless it is already over.
     let within = if asynchronous { Duration::from_millis(50) } else { parts.timings.answer_within };

@@ -12,6 +12,8 @@ use recording::entry::{self, CredentialDropped, CredentialLeased, SessionOpened}
 use recording::{Fact, SigningKey};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use snowflake::Malformed;
+use snowflake::decode::UrlParameters;
 use snowflake::login::{LoginRequest, SessionInfo, UpstreamSession};
 use snowflake::parameters::{Fate, Parameter, fate};
 use tokio::time::Instant;
@@ -65,6 +67,8 @@ pub(crate) struct Session {
     pub(crate) recording: recorder::Session,
     /// The role it was given; nothing changes it.
     pub(crate) role: String,
+    /// It serves requests that know no session: nothing that they do may outlive them.
+    pub(crate) stateless: bool,
     /// The account's number of the session.
     number: Option<Box<RawValue>>,
     opened: Instant,
@@ -231,6 +235,7 @@ impl Sessions {
             upstream,
             recording,
             role: opened.role.clone(),
+            stateless: request.stateless,
             number: answer.session_id.clone(),
             opened: Instant::now(),
             state: Mutex::new(sql::Session::default()),
@@ -261,13 +266,6 @@ impl Sessions {
 
     /// The session that a token speaks for. `polling` accepts a token whose hour ended during a wait.
     pub(crate) fn find(&self, token: Option<&str>, polling: bool) -> Result<Arc<Session>, Refusal> {
-        let gone = || {
-            Refusal::new(
-                Form::SessionGone,
-                "FG-1004",
-                "the session is closed, expired or unknown: log in again",
-            )
-        };
         let token = token.ok_or_else(gone)?;
         let ticket = self.ticket(token).filter(|ticket| ticket.use_for == Use::Statements);
         let ticket = ticket.ok_or_else(gone)?;
@@ -522,6 +520,27 @@ impl Session {
             reason: reason.to_owned(),
         })
     }
+}
+
+/// The refusal of whoever speaks for no open session.
+pub(super) fn gone() -> Refusal {
+    let text = "the session is closed, expired or unknown: log in again";
+    Refusal::new(Form::SessionGone, "FG-1004", text)
+}
+
+/// The id that a request brought, or one of our own.
+pub(super) fn request_id(url: &UrlParameters) -> Result<String, Refusal> {
+    match url.get("requestId") {
+        Some(id) if id.len() <= 128 => Ok(id.to_owned()),
+        Some(_) => Err(Refusal::malformed(&Malformed::Parameter("requestId".into()))),
+        None => Ok(Uuid::new_v4().to_string()),
+    }
+}
+
+/// The refusal of a request id that came before with another meaning.
+pub(super) fn reused() -> Refusal {
+    let text = "the request id came before with another statement; use a fresh request id for each statement";
+    Refusal::denied("FG-6004", text)
 }
 
 /// Parameters to pass on, and the names of those left out. One that changes what a statement means is refused.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use recording::Digest;
 use recording::entry::{self, Attempted};
-use sql::{Analysis, Form as SqlForm};
+use sql::{Analysis, Effect, Form as SqlForm};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -61,7 +61,8 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         })
         .collect();
     let ruling = parts.ruling();
-    let verdict = match (refused(ask, ruling.as_deref()), &analysis.form, &ruling, learned) {
+    let refused = refused(ask, &analysis, session, ruling.as_deref());
+    let verdict = match (refused, &analysis.form, &ruling, learned) {
         (Err(refusal), ..) => Verdict::Refused(refusal),
         (Ok(()), SqlForm::ResultScan { query_id }, ..) => own(query_id, session),
         (Ok(()), _, Some(_), Err(refusal)) => Verdict::Refused(refusal),
@@ -126,12 +127,25 @@ async fn analyze(text: &str, state: &sql::Session, parts: &Parts) -> Analysis {
 }
 
 /// What is refused before any policy is asked.
-fn refused(ask: &Ask, ruling: Option<&Ruling>) -> Result<(), Refusal> {
+fn refused(
+    ask: &Ask,
+    analysis: &Analysis,
+    session: &Session,
+    ruling: Option<&Ruling>,
+) -> Result<(), Refusal> {
     if ask.request.bind_stage.is_some() {
         return Err(Refusal::denied(
             "FG-6006",
             "binds on a stage cannot be judged or recorded; send fewer rows at once, so that the driver keeps them in \
              the request",
+        ));
+    }
+    let lasts = matches!(analysis.effect, Effect::Session | Effect::Transaction);
+    if session.stateless && (lasts || analysis.temporary) {
+        return Err(Refusal::denied(
+            "FG-6006",
+            "requests to the SQL REST API know no session, so nothing that lasts in one is taken (USE, SET, ALTER SESSION, \
+             transactions, temporary objects); name role, warehouse, database and schema in the request, or use a driver",
         ));
     }
     ruling.ok_or_else(no_policy)?.in_force()

@@ -12,6 +12,7 @@ mod account;
 mod driver;
 mod drivers;
 mod operator;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -784,7 +785,7 @@ async fn bad_requests_are_refused_clearly_and_the_next_good_one_works() {
     for (method, path) in [
         ("POST", "/queries/v1/../../session"),
         ("POST", "/queries/v1/query-request/"),
-        ("POST", "/api/v2/statements"),
+        ("POST", "/api/v2/databases"),
         ("POST", "/session/authenticator-request"),
         ("GET", "/console/login"),
         ("PUT", "/queries/v1/query-request"),

@@ -89,15 +89,14 @@ fn the_live_pod_must_be_the_tokens_and_run_our_sidecar() {
 
 #[test]
 fn a_token_counts_only_for_our_audience_and_bound_to_a_pod() {
-    let review = |status: Value| -> TokenReview {
-        serde_json::from_value(json!({"metadata": {}, "spec": {}, "status": status})).unwrap()
-    };
+    let review =
+        |status: &Value| -> TokenReviewStatus { serde_json::from_value(status.clone()).unwrap() };
     let user = json!({
         "username": "system:serviceaccount:agents:bot",
         "extra": {"authentication.kubernetes.io/pod-name": ["bot-1"], "authentication.kubernetes.io/pod-uid": ["u1"]},
     });
     let good = json!({"authenticated": true, "audiences": ["frostgate"], "user": user});
-    let found = Bearer::of(review(good.clone())).unwrap();
+    let found = Bearer::of(review(&good), Some(AUDIENCE)).unwrap();
     assert_eq!((found.namespace.as_str(), found.pod_uid.as_str()), ("agents", "u1"));
     let without = |key: &str| {
         let mut status = good.clone();
@@ -111,10 +110,15 @@ fn a_token_counts_only_for_our_audience_and_bound_to_a_pod() {
     let mut foreign = good.clone();
     foreign["audiences"] = json!(["Frostgate"]);
     for status in
-        [without("authenticated"), without("audiences"), unbound, human, foreign, json!({})]
+        [without("authenticated"), without("audiences"), unbound, human, foreign.clone(), json!({})]
     {
-        assert!(matches!(Bearer::of(review(status.clone())), Err(Error::Refused(_))), "{status}");
+        let bearer = Bearer::of(review(&status), Some(AUDIENCE));
+        assert!(matches!(bearer, Err(Error::Refused(_))), "{status}");
     }
+    // A token for the API server says whose it is, and admits nobody here.
+    foreign["audiences"] = json!(["https://kubernetes.default.svc"]);
+    assert!(Bearer::of(review(&foreign), None).is_ok());
+    assert!(Bearer::of(review(&foreign), Some(AUDIENCE)).is_err());
 }
 
 #[test]
