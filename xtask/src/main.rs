@@ -10,6 +10,7 @@ mod cluster;
 mod corpus;
 mod demo;
 mod e2e;
+mod fuzz;
 mod generate;
 mod image;
 mod process;
@@ -52,6 +53,8 @@ enum Task {
     Demo(demo::Arguments),
     /// What Frostgate adds to a small SELECT
     Bench(bench::Arguments),
+    /// Look for inputs that break what must always hold, guided by coverage
+    Fuzz(fuzz::Arguments),
     /// The promises of the documentation, tried in real pods
     #[command(name = "e2e")]
     E2e(e2e::Arguments),
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Image(arguments) => image::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
     };
     match done {

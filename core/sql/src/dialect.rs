@@ -4,6 +4,8 @@
 //! find exactly one statement. Its `Display`, `Clone`, `PartialEq` and `visit_relations` are never used: they
 //! recurse without a limit, or miss objects.
 
+#[cfg(test)]
+mod fuzz;
 mod spelling;
 
 pub(crate) use sqlparser::ast;

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use policy::{Ceiling, Decision, Document, Effect, Human, Policy, Principal, Request};
 use serde::Deserialize;
-use sql::{Catalog, CatalogColumn, Definition, Name, Object, Session};
+use sql::{Analysis, Catalog, CatalogColumn, Definition, Name, Object, Session};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +46,7 @@ struct HumanForm {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
-    sql: String,
+    pub(crate) sql: String,
     /// `allow`, `mask:[0,2]`, `approve` or `deny FG-2003`; followed by ` (lifted FG-2003)` where Audit lifted something.
     expect: String,
     /// Positions that are masked although it waits.
@@ -57,35 +57,57 @@ pub(crate) struct Line {
     redact: Option<bool>,
 }
 
+/// A policy over a catalog and a session: everything that one text is judged by.
+pub(crate) struct Judge {
+    policy: Policy,
+    principal: Principal,
+    pub(crate) catalog: Catalog,
+    session: Session,
+}
+
+impl Judge {
+    pub(crate) fn decide(&self, text: &str) -> (Analysis, Decision) {
+        let analysis = sql::analyze(text, &self.session, &self.catalog);
+        let decision = self.policy.decide(&Request {
+            principal: &self.principal,
+            analysis: &analysis,
+            session: &self.session,
+            describe_only: false,
+        });
+        (analysis, decision)
+    }
+}
+
 impl Table {
+    /// Who judges the lines.
+    pub(crate) fn judge(&self) -> Judge {
+        Judge {
+            policy: Policy::compile(&self.policies, &Ceiling::default()),
+            principal: Principal {
+                human: self.human.as_ref().map(|human| Human {
+                    issuer: "https://idp.example".into(),
+                    subject: human.subject.clone(),
+                    groups: human.groups.clone(),
+                    username: None,
+                    verified: true,
+                }),
+            },
+            catalog: self.catalog(),
+            session: Session {
+                database: self.session.database.clone(),
+                schema: self.session.schema.clone(),
+                ignore_case: self.session.ignore_case,
+                ..Session::default()
+            },
+        }
+    }
+
     /// The lines that are decided otherwise than they say.
     pub(crate) fn run(&self, name: &str) -> Vec<String> {
-        let session = Session {
-            database: self.session.database.clone(),
-            schema: self.session.schema.clone(),
-            ignore_case: self.session.ignore_case,
-            ..Session::default()
-        };
-        let catalog = self.catalog();
-        let policy = Policy::compile(&self.policies, &Ceiling::default());
-        let principal = Principal {
-            human: self.human.as_ref().map(|human| Human {
-                issuer: "https://idp.example".into(),
-                subject: human.subject.clone(),
-                groups: human.groups.clone(),
-                username: None,
-                verified: true,
-            }),
-        };
+        let judge = self.judge();
         let mut wrong = Vec::new();
         for line in &self.cases {
-            let analysis = sql::analyze(&line.sql, &session, &catalog);
-            let decision = policy.decide(&Request {
-                principal: &principal,
-                analysis: &analysis,
-                session: &session,
-                describe_only: false,
-            });
+            let (_, decision) = judge.decide(&line.sql);
             let mut found = verdict(&decision);
             if found == "deny" {
                 found = format!("deny {}", decision.code());
@@ -127,7 +149,7 @@ impl Table {
 }
 
 /// A decision in one word and the positions that are masked.
-fn verdict(decision: &Decision) -> String {
+pub(crate) fn verdict(decision: &Decision) -> String {
     match decision.effect {
         Effect::Deny => "deny".into(),
         Effect::Hold => "approve".into(),
