@@ -541,7 +541,7 @@ impl Call {
     /// From now on a poll. The path comes from the account; only the one form it has is followed.
     fn poll(&mut self, path: &str) -> Result<(), UpstreamError> {
         let bare = path.split('?').next().unwrap_or_default();
-        if !matches!(Endpoint::of("GET", bare), Ok(Endpoint::QueryResult(_))) {
+        if !matches!(Endpoint::of("GET", bare), Ok((Endpoint::QueryResult(_), _))) {
             let text = "it names another place for the result".to_owned();
             return Err(UpstreamError::NotUnderstood(text));
         }

@@ -1,11 +1,11 @@
-//! The closed list of what drivers call.
+//! The closed list of what clients call, and what each gets: [`DOORS`] is the only place that says so.
 
 use uuid::Uuid;
 
 /// Where the proxy serves chunks of large results: `/frostgate/chunks/<256 bit, hex>`.
 pub const CHUNKS: &str = "/frostgate/chunks/";
 
-/// One thing a driver asks for.
+/// One thing a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// Open a session.
@@ -36,7 +36,232 @@ pub enum Endpoint {
     Statement(Uuid),
     /// Cancel a statement of the SQL REST API.
     CancelStatement(Uuid),
+    /// Known, and refused in the form that its callers understand.
+    Refused(Refused),
 }
+
+/// How a known endpoint is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// As a login is: drivers show the message.
+    Login,
+    /// As a statement of the SQL REST API is: HTTP 422.
+    Statement,
+    /// As RFC 6749 has it: HTTP 400 and `error`, `error_description`.
+    OAuth,
+    /// HTTP 404: its callers do not come again.
+    Absent,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is work for the account, under a decision.
+    Served,
+    /// It is answered here and nothing leaves the pod.
+    Local,
+    /// It is refused.
+    Refused(Refused),
+}
+
+/// One line of the list.
+#[derive(Debug)]
+pub struct Door {
+    /// The method that clients use; any, where the door is shut.
+    pub method: &'static str,
+    /// The path; `{}` stands for one segment, a final `/...` for whatever follows.
+    pub path: &'static str,
+    /// What becomes of a request.
+    pub answer: Answer,
+    /// Who calls it, and what they get.
+    pub about: &'static str,
+    /// Its word in metrics.
+    word: &'static str,
+    open: fn(&str) -> Option<Endpoint>,
+}
+
+const ANY: &str = "any";
+
+const fn door(
+    method: &'static str,
+    path: &'static str,
+    answer: Answer,
+    word: &'static str,
+    about: &'static str,
+    open: fn(&str) -> Option<Endpoint>,
+) -> Door {
+    Door { method, path, answer, about, word, open }
+}
+
+const fn shut(
+    path: &'static str,
+    refused: Refused,
+    word: &'static str,
+    about: &'static str,
+) -> Door {
+    let open: fn(&str) -> Option<Endpoint> = match refused {
+        Refused::Login => |_| Some(Endpoint::Refused(Refused::Login)),
+        Refused::Statement => |_| Some(Endpoint::Refused(Refused::Statement)),
+        Refused::OAuth => |_| Some(Endpoint::Refused(Refused::OAuth)),
+        Refused::Absent => |_| Some(Endpoint::Refused(Refused::Absent)),
+    };
+    door(ANY, path, Answer::Refused(refused), word, about, open)
+}
+
+/// Every endpoint that clients of the account know. What is not here is refused with 404.
+pub const DOORS: &[Door] = &[
+    door(
+        "POST",
+        "/session/v1/login-request",
+        Answer::Served,
+        "login",
+        "every driver; the session is opened with a credential of its own, the driver's is a placeholder",
+        |_| Some(Endpoint::Login),
+    ),
+    door(
+        "POST",
+        "/session/token-request",
+        Answer::Local,
+        "renew",
+        "drivers after 390112; both tokens are Frostgate's, the account's are renewed apart from them",
+        |_| Some(Endpoint::Renew),
+    ),
+    door(
+        "POST",
+        "/session",
+        Answer::Served,
+        "logout",
+        "drivers, with `?delete=true` only; closes the session everywhere",
+        |_| Some(Endpoint::Logout),
+    ),
+    door(
+        "POST",
+        "/session/heartbeat",
+        Answer::Local,
+        "heartbeat",
+        "drivers that keep sessions alive; counts as use of the session",
+        |_| Some(Endpoint::Heartbeat),
+    ),
+    door(
+        "POST",
+        "/queries/v1/query-request",
+        Answer::Served,
+        "query",
+        "every statement: decided, recorded, held, masked",
+        |_| Some(Endpoint::Query),
+    ),
+    door(
+        "POST",
+        "/queries/v1/abort-request",
+        Answer::Served,
+        "abort",
+        "drivers, by request id; ends the statement or withdraws its question",
+        |_| Some(Endpoint::Abort),
+    ),
+    door(
+        "POST",
+        "/queries/{}/abort-request",
+        Answer::Served,
+        "abort",
+        "Python 5, ODBC on its core: the same by query id",
+        |id| query_id(id).map(Endpoint::AbortQuery),
+    ),
+    door(
+        "GET",
+        "/queries/{}/result",
+        Answer::Served,
+        "result",
+        "polls, results fetched later, parts of several statements; only ids of the same session",
+        |id| query_id(id).map(Endpoint::QueryResult),
+    ),
+    door(
+        "GET",
+        "/monitoring/queries/{}",
+        Answer::Local,
+        "monitoring",
+        "drivers that run asynchronously; only ids of the same session",
+        |id| query_id(id).map(Endpoint::Monitoring),
+    ),
+    door(
+        "POST",
+        "/telemetry/send",
+        Answer::Local,
+        "telemetry",
+        "drivers about themselves; dropped, and turned off at login",
+        |_| Some(Endpoint::Telemetry),
+    ),
+    door(
+        "POST",
+        "/telemetry/send/sessionless",
+        Answer::Local,
+        "telemetry",
+        "JDBC; dropped",
+        |_| Some(Endpoint::Telemetry),
+    ),
+    door(
+        "GET",
+        "/frostgate/chunks/{}",
+        Answer::Served,
+        "chunk",
+        "parts of large results, by names that Frostgate gave out",
+        |name| chunk_name(name).map(Endpoint::Chunk),
+    ),
+    shut(
+        "/session/authenticator-request",
+        Refused::Login,
+        "session",
+        "logins by browser and Okta: they need somebody at a screen",
+    ),
+    shut("/console/...", Refused::Absent, "console", "the browser's part of such logins"),
+    shut(
+        "/oauth/token-request",
+        Refused::OAuth,
+        "oauth",
+        "tokens of Snowflake's own authorization server would leave the pod",
+    ),
+    shut("/oauth/...", Refused::Absent, "oauth", "the browser's part of such logins"),
+    door(
+        "POST",
+        "/api/v2/statements",
+        Answer::Served,
+        "rest",
+        "the SQL REST API: a statement with its place, by the token of an identity",
+        |_| Some(Endpoint::Statements),
+    ),
+    door(
+        "GET",
+        "/api/v2/statements/{}",
+        Answer::Served,
+        "rest",
+        "its answer, or a partition of its result",
+        |id| query_id(id).map(Endpoint::Statement),
+    ),
+    door(
+        "POST",
+        "/api/v2/statements/{}/cancel",
+        Answer::Served,
+        "rest",
+        "ends it",
+        |id| query_id(id).map(Endpoint::CancelStatement),
+    ),
+    shut(
+        "/api/v2/statements/...",
+        Refused::Statement,
+        "api",
+        "whatever else is said to a statement of the SQL REST API",
+    ),
+    shut(
+        "/api/...",
+        Refused::Absent,
+        "api",
+        "the REST APIs for objects, Cortex and builds work past every policy on statements",
+    ),
+    shut("/v1/...", Refused::Absent, "streaming", "Snowpipe and Snowpipe Streaming"),
+    shut("/v2/...", Refused::Absent, "streaming", "Snowpipe Streaming"),
+    shut("/fileserver/...", Refused::Absent, "other", "files and results by account URL"),
+    shut("/graphql/...", Refused::Absent, "other", "the web interface"),
+    shut("/ocsp_response_cache.json", Refused::Absent, "other", "lives on another host"),
+];
 
 /// Why a request is for nothing on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,9 +278,9 @@ pub enum Unknown {
 }
 
 impl Endpoint {
-    /// Finds the endpoint, deciding on the path with repeated slashes collapsed: one driver sends
-    /// `/monitoring/queries//<id>`. Everything else that is not plain is refused.
-    pub fn of(method: &str, path: &str) -> Result<Self, Unknown> {
+    /// Finds the endpoint and its word in metrics, deciding on the path with repeated slashes collapsed: one driver
+    /// sends `/monitoring/queries//<id>`. Everything else that is not plain is refused.
+    pub fn of(method: &str, path: &str) -> Result<(Self, &'static str), Unknown> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
         if !path.starts_with('/') || path.len() > 256 || !path.bytes().all(plain) {
             return Err(Unknown::NotPlain);
@@ -65,60 +290,45 @@ impl Endpoint {
         if trailing || segments.iter().any(|part| part.starts_with('.')) {
             return Err(Unknown::NotPlain);
         }
-        let (expected, endpoint) = match segments.as_slice() {
-            ["session", "v1", "login-request"] => ("POST", Self::Login),
-            ["session", "token-request"] => ("POST", Self::Renew),
-            ["session"] => ("POST", Self::Logout),
-            ["session", "heartbeat"] => ("POST", Self::Heartbeat),
-            ["queries", "v1", "query-request"] => ("POST", Self::Query),
-            ["queries", "v1", "abort-request"] => ("POST", Self::Abort),
-            ["queries", id, "abort-request"] => ("POST", Self::AbortQuery(query_id(id)?)),
-            ["queries", id, "result"] => ("GET", Self::QueryResult(query_id(id)?)),
-            ["monitoring", "queries", id] => ("GET", Self::Monitoring(query_id(id)?)),
-            ["telemetry", "send"] | ["telemetry", "send", "sessionless"] => {
-                ("POST", Self::Telemetry)
+        let found = DOORS.iter().find_map(|door| {
+            let endpoint = (door.open)(door.matches(&segments)?)?;
+            Some((door, endpoint))
+        });
+        match found {
+            None => Err(Unknown::Path),
+            Some((door, endpoint)) if door.method == ANY || door.method == method => {
+                Ok((endpoint, door.word))
             }
-            ["frostgate", "chunks", name] => ("GET", Self::Chunk(chunk_name(name)?)),
-            ["api", "v2", "statements"] => ("POST", Self::Statements),
-            ["api", "v2", "statements", id] => ("GET", Self::Statement(query_id(id)?)),
-            ["api", "v2", "statements", id, "cancel"] => {
-                ("POST", Self::CancelStatement(query_id(id)?))
-            }
-            _ => return Err(Unknown::Path),
-        };
-        if method == expected { Ok(endpoint) } else { Err(Unknown::Method) }
-    }
-
-    /// The endpoint's word in metrics.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Renew => "renew",
-            Self::Logout => "logout",
-            Self::Heartbeat => "heartbeat",
-            Self::Query => "query",
-            Self::Abort | Self::AbortQuery(_) => "abort",
-            Self::QueryResult(_) => "result",
-            Self::Monitoring(_) => "monitoring",
-            Self::Telemetry => "telemetry",
-            Self::Chunk(_) => "chunk",
-            Self::Statements | Self::Statement(_) | Self::CancelStatement(_) => "rest",
+            Some(_) => Err(Unknown::Method),
         }
     }
 }
 
-/// A query id in the one spelling drivers send: lower or upper case, with hyphens.
-fn query_id(text: &str) -> Result<Uuid, Unknown> {
-    if text.len() != 36 {
-        return Err(Unknown::Path);
+impl Door {
+    /// The segment that stands for `{}`, empty where there is none; nothing where the path is another.
+    fn matches<'a>(&self, segments: &[&'a str]) -> Option<&'a str> {
+        let mut given = segments.iter();
+        let mut captured = "";
+        for expected in self.path.split('/').skip(1) {
+            match (expected, given.next()) {
+                ("...", _) => return Some(captured),
+                ("{}", Some(segment)) => captured = segment,
+                (expected, Some(segment)) if expected == *segment => {}
+                _ => return None,
+            }
+        }
+        given.next().is_none().then_some(captured)
     }
-    Uuid::try_parse(text).map_err(|_| Unknown::Path)
 }
 
-fn chunk_name(text: &str) -> Result<String, Unknown> {
+/// A query id in the one spelling drivers send: lower or upper case, with hyphens.
+fn query_id(text: &str) -> Option<Uuid> {
+    if text.len() == 36 { Uuid::try_parse(text).ok() } else { None }
+}
+
+fn chunk_name(text: &str) -> Option<String> {
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    if text.len() == 64 && text.bytes().all(hex) { Ok(text.to_owned()) } else { Err(Unknown::Path) }
+    (text.len() == 64 && text.bytes().all(hex)).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -127,31 +337,55 @@ mod tests {
 
     const ID: &str = "01b2c3d4-0000-4000-8000-000000000001";
 
+    /// A path that leads to the door.
+    fn example(door: &Door) -> String {
+        let captured = if door.path.starts_with(CHUNKS) { "0f".repeat(32) } else { ID.to_owned() };
+        door.path.replace("{}", &captured).replace("...", "x/y")
+    }
+
     #[test]
-    fn every_endpoint_is_found_by_its_own_method_only() {
-        for (method, path) in [
-            ("POST", "/session/v1/login-request".to_owned()),
-            ("POST", "/session/token-request".to_owned()),
-            ("POST", "/session".to_owned()),
-            ("POST", "/session/heartbeat".to_owned()),
-            ("POST", "/queries/v1/query-request".to_owned()),
-            ("POST", "/queries/v1/abort-request".to_owned()),
-            ("POST", format!("/queries/{ID}/abort-request")),
-            ("GET", format!("/queries/{ID}/result")),
-            ("GET", format!("/monitoring/queries/{ID}")),
-            ("GET", format!("/monitoring/queries//{ID}")),
-            ("POST", "/telemetry/send".to_owned()),
-            ("POST", "/telemetry/send/sessionless".to_owned()),
-            ("GET", format!("{CHUNKS}{}", "0f".repeat(32))),
-            ("POST", "/api/v2/statements".to_owned()),
-            ("GET", format!("/api/v2/statements/{ID}")),
-            ("POST", format!("/api/v2/statements/{ID}/cancel")),
-        ] {
-            assert!(Endpoint::of(method, &path).is_ok(), "{method} {path}");
+    fn every_door_is_found_by_its_own_method_only() {
+        for door in DOORS {
+            let path = example(door);
+            let doubled = path.replace('/', "//");
+            let method = if door.method == ANY { "POST" } else { door.method };
+            for path in [&path, &doubled] {
+                let (endpoint, word) = Endpoint::of(method, path).unwrap();
+                assert_eq!(word, door.word, "{path}");
+                let refused = matches!(endpoint, Endpoint::Refused(_));
+                assert_eq!(refused, matches!(door.answer, Answer::Refused(_)), "{path}");
+            }
             for other in ["PUT", "TRACE", "get", if method == "GET" { "POST" } else { "GET" }] {
-                assert_eq!(Endpoint::of(other, &path), Err(Unknown::Method), "{other} {path}");
+                match Endpoint::of(other, &path) {
+                    Ok((endpoint, _)) => {
+                        assert!(matches!(endpoint, Endpoint::Refused(_)), "{path}");
+                    }
+                    Err(error) => assert_eq!(error, Unknown::Method, "{other} {path}"),
+                }
             }
         }
+    }
+
+    /// One line of the documentation for each door.
+    fn line(door: &Door) -> String {
+        let answer = match door.answer {
+            Answer::Served => "served",
+            Answer::Local => "answered here",
+            Answer::Refused(Refused::Login) => "refused as a login",
+            Answer::Refused(Refused::Statement) => "refused with 422",
+            Answer::Refused(Refused::OAuth) => "refused with 400",
+            Answer::Refused(Refused::Absent) => "refused with 404",
+        };
+        let path =
+            door.path.replacen("{}", if door.word == "chunk" { "{name}" } else { "{queryId}" }, 1);
+        format!("| `{path}` | {} | {answer} | {} |\n", door.method, door.about)
+    }
+
+    #[test]
+    fn the_documentation_lists_every_door() {
+        let page = include_str!("../../../docs/protocol.md");
+        let listed: String = DOORS.iter().map(line).collect();
+        assert!(page.contains(&listed), "docs/protocol.md should hold these lines:\n{listed}");
     }
 
     #[test]
@@ -174,13 +408,9 @@ mod tests {
             "/queries/01b2c3d4000040008000000000000001/result",
             "/queries/{01b2c3d4-0000-4000-8000-000000000001}/result",
             "/monitoring/queries/",
-            "/api/v2/statements/",
-            "/api/v2/statements/not-an-id",
-            "/api/v2/databases",
-            "/oauth/token-request",
-            "/console/login",
-            "/session/authenticator-request",
             "/frostgate/chunks/abc",
+            "/session/heartbeat/x",
+            "/api/v2/../../queries/v1/query-request",
         ] {
             for method in ["GET", "POST"] {
                 assert!(Endpoint::of(method, path).is_err(), "{method} {path}");

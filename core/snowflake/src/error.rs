@@ -78,6 +78,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same as an OAuth client reads it (RFC 6749, 5.2); it goes with HTTP 400.
+    #[must_use]
+    pub fn encode_for_oauth(&self) -> Vec<u8> {
+        json!({ "error": "invalid_request", "error_description": self.message })
+            .to_string()
+            .into_bytes()
+    }
+}
+
 /// A success that carries `data`.
 #[must_use]
 pub fn success(data: &impl Serialize) -> Vec<u8> {

@@ -104,23 +104,22 @@ impl Refusal {
 
     /// The body of the answer. The id is the statement's, so that the record can be found.
     pub(crate) fn render(&self, statement: Uuid) -> Vec<u8> {
-        self.body(statement, self.text(statement))
+        self.with(statement, self.text(statement)).encode()
     }
 
     /// The body for a request that is no statement.
     pub(crate) fn render_bare(&self) -> Vec<u8> {
-        self.body(Uuid::now_v7(), one_line(&self.message))
+        self.failure().encode()
     }
 
-    fn body(&self, query_id: Uuid, message: String) -> Vec<u8> {
+    /// What a request that is no statement gets, in no form yet.
+    pub(crate) fn failure(&self) -> snowflake::Failure {
+        self.with(Uuid::now_v7(), one_line(&self.message))
+    }
+
+    fn with(&self, query_id: Uuid, message: String) -> snowflake::Failure {
         let (code, state) = self.wire();
-        let failure = snowflake::Failure {
-            code: code.to_owned(),
-            sql_state: state.to_owned(),
-            message,
-            query_id,
-        };
-        failure.encode()
+        snowflake::Failure { code: code.to_owned(), sql_state: state.to_owned(), message, query_id }
     }
 }
 

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use recording::Fact;
-use recording::entry::Refused;
+use recording::entry;
 use sha2::{Digest as _, Sha256};
 use snowflake::decode::UrlParameters;
+use snowflake::endpoint::{Refused, Unknown};
 use snowflake::login::LoginRequest;
 use snowflake::monitoring::{State, Status};
 use snowflake::query::QueryRequest;
 use snowflake::session::{Abort, Renewal, Renewed, fine};
-use snowflake::{Endpoint, Malformed, endpoint};
+use snowflake::{Endpoint, Malformed};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -37,19 +38,31 @@ pub(crate) async fn route(
     parts: Arc<Parts>,
 ) -> Response<Full<Bytes>> {
     let method = request.method().clone();
-    let endpoint = match Endpoint::of(method.as_str(), request.uri().path()) {
-        Ok(endpoint) if request.uri().authority().is_none() => endpoint,
-        Ok(_) | Err(endpoint::Unknown::NotPlain) => return unknown("NotPlain", &parts),
-        Err(endpoint::Unknown::Path) => return unknown(class(request.uri().path()), &parts),
-        Err(endpoint::Unknown::Method) => return unknown("Method", &parts),
+    let (endpoint, word) = match Endpoint::of(method.as_str(), request.uri().path()) {
+        Ok(found) if request.uri().authority().is_none() => found,
+        Ok(_) | Err(Unknown::NotPlain) => return unknown("NotPlain", &parts),
+        Err(Unknown::Path) => return unknown("other", &parts),
+        Err(Unknown::Method) => return unknown("Method", &parts),
     };
-    parts.metrics.requests.get_or_create(&EndpointLabels { endpoint: endpoint.word() }).inc();
+    if request.version() != Version::HTTP_11 {
+        return broken(StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+    }
+    if let Endpoint::Refused(form) = endpoint {
+        parts.metrics.unhandled.get_or_create(&PathLabels { path_class: word }).inc();
+        return refused(form);
+    }
+    parts.metrics.requests.get_or_create(&EndpointLabels { endpoint: word }).inc();
     let url = match UrlParameters::decode(request.uri().query()) {
         Ok(url) => url,
         Err(error) => return ok(Refusal::malformed(&error).render_bare()),
     };
     if !is_our_name(request.headers(), &parts) {
         return broken(StatusCode::MISDIRECTED_REQUEST);
+    }
+    // Of two of them one reader takes the first and another the last.
+    let twice = |name| request.headers().get_all(name).iter().nth(1).is_some();
+    if twice(header::AUTHORIZATION) || twice(header::CONTENT_ENCODING) || twice(header::ACCEPT) {
+        return broken(StatusCode::BAD_REQUEST);
     }
     let (head, body) = request.into_parts();
     let body = if method == Method::POST {
@@ -86,6 +99,7 @@ pub(crate) async fn route(
             };
             return respond(status, "application/json", body);
         }
+        Endpoint::Refused(form) => return refused(form),
     };
     match answered {
         Ok(body) => ok(body),
@@ -301,7 +315,7 @@ fn foreign() -> Refusal {
 
 /// Puts a refusal on record that belongs to no statement.
 async fn noted(session: &Session, refusal: Refusal) -> Refusal {
-    let fact = Fact::Refused(Refused {
+    let fact = Fact::Refused(entry::Refused {
         statement: None,
         code: refusal.code.clone(),
         message: super::refusal::one_line(&refusal.message),
@@ -367,28 +381,46 @@ fn too_large(what: &'static str, limit: usize) -> Unread {
     Unread::Refused(Refusal::malformed(&Malformed::TooLarge { what, limit }))
 }
 
-/// The class of a path that is not served, for metrics: a few words, never the path itself.
-fn class(path: &str) -> &'static str {
-    match path.split('/').find(|part| !part.is_empty()) {
-        Some("api") => "api",
-        Some("oauth") => "oauth",
-        Some("session") => "session",
-        Some("queries" | "monitoring") => "queries",
-        Some("v1" | "v2") => "streaming",
-        Some("console") => "console",
-        Some("frostgate") => "frostgate",
-        _ => "other",
-    }
-}
-
 fn unknown(path_class: &'static str, parts: &Parts) -> Response<Full<Bytes>> {
     parts.metrics.unhandled.get_or_create(&PathLabels { path_class }).inc();
-    let refusal = Refusal::new(
-        Form::Denied,
-        "FG-6003",
-        "this endpoint is not served; use the drivers' protocol",
-    );
-    respond(StatusCode::NOT_FOUND, "application/json", refusal.render_bare().into())
+    refused(Refused::Absent)
+}
+
+/// A known endpoint that is not served, in the form that its callers understand.
+fn refused(form: Refused) -> Response<Full<Bytes>> {
+    let (what, form_of, status) = match form {
+        Refused::Login => (
+            "logins that need a browser are not served; log in with any user and password, or with authenticator=oauth \
+             and an identity token",
+            Form::Login,
+            StatusCode::OK,
+        ),
+        Refused::Statement => (
+            "the SQL REST API has no such request; submit, ask for, or cancel a statement",
+            Form::Denied,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+        Refused::OAuth => (
+            "tokens are not issued here; bring one of your own identity provider",
+            Form::Denied,
+            StatusCode::BAD_REQUEST,
+        ),
+        Refused::Absent => (
+            "this endpoint is not served; use the drivers' protocol",
+            Form::Denied,
+            StatusCode::NOT_FOUND,
+        ),
+    };
+    let failure = Refusal::new(form_of, "FG-6003", what).failure();
+    let body = match form {
+        Refused::Statement => {
+            let (code, state) = (&failure.code, &failure.sql_state);
+            snowflake::rest::failed(code, state, &failure.message, Some(failure.query_id))
+        }
+        Refused::OAuth => failure.encode_for_oauth(),
+        Refused::Login | Refused::Absent => failure.encode(),
+    };
+    respond(status, "application/json", body.into())
 }
 
 /// Broken HTTP: said in HTTP, and the connection ends.

@@ -9,6 +9,7 @@
 )]
 
 mod account;
+mod doors;
 mod driver;
 mod drivers;
 mod operator;
@@ -786,7 +787,6 @@ async fn bad_requests_are_refused_clearly_and_the_next_good_one_works() {
         ("POST", "/queries/v1/../../session"),
         ("POST", "/queries/v1/query-request/"),
         ("POST", "/api/v2/databases"),
-        ("POST", "/session/authenticator-request"),
         ("GET", "/console/login"),
         ("PUT", "/queries/v1/query-request"),
     ] {
