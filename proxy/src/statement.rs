@@ -4,6 +4,7 @@
 //! polls only watch; a statement ends when it is done, is cancelled, or its client has been away for too long.
 
 pub(crate) mod approval;
+pub(crate) mod batch;
 pub(crate) mod chunks;
 pub(crate) mod judge;
 pub(crate) mod outcome;
@@ -40,6 +41,10 @@ pub(crate) struct Ask {
     pub(crate) request_id: String,
     /// What it asks.
     pub(crate) request: QueryRequest,
+    /// How many statements its text is to hold; 0 for any number.
+    pub(crate) count: u32,
+    /// It ran already, together with others in one request.
+    pub(crate) part: Option<batch::Part>,
     /// Parameters that were left out.
     pub(crate) stripped: Vec<String>,
     /// `Accept` of the driver.
@@ -94,8 +99,9 @@ async fn carry_out(
     let dispatch = Dispatch {
         request_id: &ask.request_id,
         sql: &ask.request.sql,
-        body: ask.request.encode().into(),
+        body: ask.request.encode(judged.statements()).into(),
         accept: ask.accept.clone(),
+        result: ask.part.as_ref().map(|part| part.query_id),
     };
     let started = Instant::now();
     let mut sending = session.upstream.sending(lease, dispatch, &ask.cancel);
@@ -107,7 +113,9 @@ async fn carry_out(
         }
     };
     parts.metrics.phase("upstream", started);
-    rows::relay(ask, answer, &judged, attempt, session, parts).await
+    let relayed = rows::relay(ask, answer, &judged, attempt, session, parts).await?;
+    batch::follow(ask, judged, &relayed.results, session, parts).await;
+    Ok(relayed)
 }
 
 /// A statement and whoever watches it.

@@ -92,6 +92,8 @@ pub(crate) struct Dispatch<'a> {
     pub(crate) body: Bytes,
     /// `Accept` of the driver: the account chooses formats by it.
     pub(crate) accept: HeaderValue,
+    /// It ran already: only its result is asked for, by the account's id of it.
+    pub(crate) result: Option<Uuid>,
 }
 
 /// What logging in takes besides the credential.
@@ -267,7 +269,11 @@ impl Session {
         dispatch: Dispatch<'a>,
         cancel: &'a CancellationToken,
     ) -> Sending<'a> {
-        let call = Call::statement(dispatch.request_id);
+        let mut call = Call::statement(dispatch.request_id);
+        if let Some(query_id) = dispatch.result {
+            call.poll = Some(format!("/queries/{query_id}/result"));
+            call.sent = true;
+        }
         Sending {
             session: self,
             lease,

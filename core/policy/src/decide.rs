@@ -194,8 +194,8 @@ impl<'a> Judge<'a> {
                 Reason::Several => {
                     return refusal(
                         Code::SeveralStatements,
-                        "the request holds more than one statement".into(),
-                        "send one statement per request",
+                        problem.message.clone(),
+                        "say how many there are (MULTI_STATEMENT_COUNT, num_statements), or send them one by one",
                     );
                 }
                 Reason::Empty

@@ -7,6 +7,7 @@
 //! Start at [`Policy::decide`]. Deciding is total: there is no error. A statement that `sql` could not understand,
 //! a session without a policy and a policy that does not compile all end in [`Effect::Deny`] with a reason.
 
+mod batch;
 pub mod code;
 mod compile;
 mod decide;

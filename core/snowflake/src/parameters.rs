@@ -21,9 +21,12 @@ pub enum Fate {
     Stripped,
     /// Refused: it would change what a statement means.
     Refused,
-    /// Refused as the account does: more statements than one in a text.
-    SeveralStatements,
+    /// Said anew with every statement: how many of them its text holds, 0 for any number.
+    Count(u32),
 }
+
+/// How many statements a text holds.
+pub(crate) const STATEMENT_COUNT: &str = "MULTI_STATEMENT_COUNT";
 
 /// Parameters that change nothing about which objects a statement touches.
 const PASSED: &[&str] = &[
@@ -90,9 +93,7 @@ pub fn fate(name: &str, value: &RawValue) -> Fate {
     let name = name.to_ascii_uppercase();
     let value = value.get().trim_matches('"');
     match name.as_str() {
-        // One statement is what the account assumes without the parameter.
-        "MULTI_STATEMENT_COUNT" if value == "1" => Fate::Stripped,
-        "MULTI_STATEMENT_COUNT" => Fate::SeveralStatements,
+        STATEMENT_COUNT => value.parse().map_or(Fate::Refused, Fate::Count),
         "QUOTED_IDENTIFIERS_IGNORE_CASE" if value.eq_ignore_ascii_case("false") => Fate::Stripped,
         name if REFUSED.contains(&name) => Fate::Refused,
         name if PASSED.contains(&name) && plain(value) => Fate::Passed,
@@ -121,10 +122,13 @@ mod tests {
             ("quoted_identifiers_ignore_case", "true", Fate::Refused),
             ("QUOTED_IDENTIFIERS_IGNORE_CASE", "false", Fate::Stripped),
             ("SEARCH_PATH", "\"$current, X\"", Fate::Refused),
-            ("MULTI_STATEMENT_COUNT", "1", Fate::Stripped),
-            ("MULTI_STATEMENT_COUNT", "\"1\"", Fate::Stripped),
-            ("MULTI_STATEMENT_COUNT", "0", Fate::SeveralStatements),
-            ("multi_statement_count", "2", Fate::SeveralStatements),
+            ("MULTI_STATEMENT_COUNT", "1", Fate::Count(1)),
+            ("MULTI_STATEMENT_COUNT", "\"1\"", Fate::Count(1)),
+            ("MULTI_STATEMENT_COUNT", "0", Fate::Count(0)),
+            ("multi_statement_count", "2", Fate::Count(2)),
+            ("MULTI_STATEMENT_COUNT", "-1", Fate::Refused),
+            ("MULTI_STATEMENT_COUNT", "\"two\"", Fate::Refused),
+            ("MULTI_STATEMENT_COUNT", "null", Fate::Refused),
             ("NO_SUCH_THING", "1", Fate::Stripped),
         ] {
             let value = RawValue::from_string(value.to_owned()).unwrap();

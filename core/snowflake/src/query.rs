@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 use crate::chunks::{self, Chunk};
 use crate::decode::{self, Limits, Malformed};
 use crate::login::SessionInfo;
-use crate::parameters::Parameter;
+use crate::parameters::{Parameter, STATEMENT_COUNT};
 use crate::rows::{self, Column, Layout};
 
 /// A driver's request to run a statement.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct QueryRequest {
     /// The SQL.
     pub sql: String,
@@ -124,9 +124,10 @@ impl QueryRequest {
     }
 
     /// The body for the account: re-serialized from what was understood, opaque parts as they came. The account is
-    /// always asked to wait: who comes back later comes back to us.
+    /// always asked to wait: who comes back later comes back to us. It is told how many statements were counted, and
+    /// refuses where it counts others.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self, statements: usize) -> Vec<u8> {
         #[derive(serde::Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Out<'a> {
@@ -148,11 +149,15 @@ impl QueryRequest {
             described_job_id: Option<&'a str>,
             disable_offline_chunks: bool,
         }
-        let parameters = self
+        let mut parameters: BTreeMap<&str, &RawValue> = self
             .parameters
             .iter()
             .map(|parameter| (parameter.name.as_str(), &*parameter.value))
             .collect();
+        let count = serde_json::value::to_raw_value(&statements);
+        if let Ok(count) = &count {
+            parameters.insert(STATEMENT_COUNT, count);
+        }
         let out = Out {
             sql_text: &self.sql,
             async_exec: false,
@@ -279,6 +284,8 @@ const PASSED: &[&str] = &[
     "queryResultFormat",
     "queryContext",
     "stats",
+    "resultIds",
+    "resultTypes",
 ];
 
 /// The fields of a failure that a driver gets.
@@ -341,6 +348,14 @@ impl<'a> Answer<'a> {
     /// The account's id of the statement.
     pub fn query_id(&self) -> Result<Option<uuid::Uuid>, Malformed> {
         self.get("queryId")
+    }
+
+    /// The account's ids of the statements that ran together, in order; none for a statement that ran alone.
+    pub fn result_ids(&self) -> Result<Vec<uuid::Uuid>, Malformed> {
+        let ids: Option<Cow<'_, str>> = self.get("resultIds")?;
+        let ids = ids.unwrap_or_default();
+        let ids = ids.split(',').map(str::trim).filter(|id| !id.is_empty());
+        ids.map(|id| uuid::Uuid::try_parse(id).map_err(|_| Malformed::Field("resultIds"))).collect()
     }
 
     /// The columns of the result, if it has any.
@@ -460,7 +475,7 @@ mod tests {
                 "parameters":{"QUERY_TAG":"a"},"dataframeAst":"x","bindStage":null,"describedJobId":null}"#,
         )
         .unwrap();
-        let encoded = String::from_utf8(request.encode()).unwrap();
+        let encoded = String::from_utf8(request.encode(1)).unwrap();
         insta::assert_snapshot!(encoded);
         assert_eq!(request.binds.len(), 1);
     }

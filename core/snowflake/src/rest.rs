@@ -198,6 +198,10 @@ impl Reply<'_> {
             body.insert("stats".to_owned(), stats);
         }
         body.insert("data".to_owned(), json!(rows));
+        let together = answer.result_ids()?;
+        if !together.is_empty() {
+            body.insert("statementHandles".to_owned(), json!(together));
+        }
         Ok(Value::Object(body).to_string().into_bytes())
     }
 

@@ -7,7 +7,7 @@ use crate::lexer::{Token, lex};
 use crate::lineage::Resolver;
 use crate::{
     Analysis, Catalog, Definition, Effect, Form, Lineage, Problem, Reason, Risk, Session, Thing,
-    Word, chain, command, dialect, limits, statement,
+    Word, batch, chain, command, dialect, limits, statement,
 };
 
 /// The stack that a statement at all limits fits in. It is reserved, not used: pages that are not touched cost nothing.
@@ -111,7 +111,10 @@ fn one_statement<'t>(text: &str, tokens: &'t [Token], word: Word) -> Result<&'t 
     match body.iter().find(is_end) {
         Some(end) if word != Word::Scripting => Err(Problem {
             reason: Reason::Several,
-            message: "one request holds one statement; send the others on their own".into(),
+            message: format!(
+                "Actual statement count {} did not match the desired statement count 1",
+                batch::count(text, tokens)
+            ),
             offset: Some(end.start),
         }),
         Some(_) | None => Ok(body),

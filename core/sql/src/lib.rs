@@ -10,6 +10,7 @@
 
 mod analysis;
 mod analyze;
+mod batch;
 mod builtins;
 mod catalog;
 mod chain;
@@ -29,6 +30,7 @@ pub use analysis::{
     Touch, Use,
 };
 pub use analyze::analyze;
+pub use batch::split;
 pub use catalog::{Catalog, CatalogColumn, Definition, Object};
 pub use name::Name;
 pub use session::Session;

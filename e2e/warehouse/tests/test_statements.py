@@ -223,3 +223,19 @@ def test_drivers_send_back_the_query_context_they_were_given(warehouse):
     [entry] = warehouse.admin.executed("select 'second'")
     [sent] = entry["query_context"]["entries"]
     assert base64.b64decode(sent["context"]["base64Data"]).decode() == first
+
+
+def test_several_statements_run_in_order_and_each_has_a_result_of_its_own(warehouse):
+    with warehouse.connect() as connection:
+        cursor = connection.cursor()
+        sql = "create or replace temporary table pair (id int); insert into pair values (1), (2); select * from pair;"
+        assert cursor.execute(sql, num_statements=3).fetchall() == [("Table PAIR successfully created.",)]
+        assert cursor.nextset() and cursor.fetchall() == [(2,)]
+        assert cursor.nextset() and cursor.fetchall() == [(1,), (2,)]
+        assert cursor.nextset() is None
+        assert cursor.execute("select 1; select 2", num_statements=0).fetchall() == [(1,)]
+        with pytest.raises(ProgrammingError, match="Actual statement count 2 did not match the desired statement count 3"):
+            cursor.execute("select 1; select 2", num_statements=3)
+        with pytest.raises(ProgrammingError, match="does not exist"):
+            cursor.execute("insert into pair values (3); select * from nowhere", num_statements=2)
+        assert cursor.execute("select count(*) from pair").fetchone() == (3,)

@@ -11,7 +11,7 @@ from .columns import Column, number, text
 SELECT, EXPLAIN = 0x1000, 0x2000
 INSERT, UPDATE, DELETE, MERGE, COPY = 0x3100, 0x3200, 0x3300, 0x3400, 0x3600
 ALTER_SESSION, USE, SHOW, DESCRIBE = 0x4100, 0x4300, 0x4400, 0x4500
-TRANSACTION, DDL, OTHER, CALL = 0x5000, 0x6000, 0x8000, 0x9000
+TRANSACTION, DDL, OTHER, CALL, SEVERAL = 0x5000, 0x6000, 0x8000, 0x9000, 0xA000
 
 DML = {INSERT, UPDATE, DELETE, MERGE}
 
@@ -24,6 +24,7 @@ class Answer:
     stats: dict | None = None
     binds: int = 0
     described: bool = field(default=False)
+    parts: dict[str, int] = field(default_factory=dict)  # of several statements: query ids and kinds, in order
 
     @property
     def is_query(self) -> bool:

@@ -177,6 +177,8 @@ def _success(query: Query) -> dict:
         "sendResultTime": int(time.time() * 1000), "queryContext": _context(query),
         "metaDataOfBinds": [_TEXT_BIND | {"name": str(i + 1)} for i in range(answer.binds)],
         **({"stats": answer.stats} if answer.stats else {}),
+        **({"resultIds": ",".join(answer.parts), "resultTypes": ",".join(map(str, answer.parts.values()))}
+           if answer.parts else {}),
     }
 
 

@@ -104,6 +104,17 @@ class Queries:
         loop.run_in_executor(self._pool, self._execute, query, loop)
         return query
 
+    def part(self, whole: Query, sql: str) -> Query:
+        """Runs one of several statements of a request, here and now."""
+        body = {"sqlText": sql, "bindings": whole.bindings, "parameters": whole.parameters | {"MULTI_STATEMENT_COUNT": 1}}
+        part = self._new(whole.session, whole.request_id, body, whole.address)
+        part.cancelled = whole.cancelled
+        self.history.record(part.entry)
+        self.all[part.id] = part
+        self._run(part)
+        part.done.set()
+        return part
+
     def _new(self, session: Session, request_id: str, body: dict, address: str) -> Query:
         query_id = str(uuid.uuid4())
         entry = {
@@ -129,15 +140,21 @@ class Queries:
             timer.daemon = True
             timer.start()
         try:
+            self._run(query)
+        finally:
+            if timer:
+                timer.cancel()
+        loop.call_soon_threadsafe(query.done.set)
+
+    def _run(self, query: Query) -> None:
+        session = query.session
+        try:
             query.answer = statements.run(query)
             query.encoded = _encode(query, self.limits)
         except SqlError as error:
             query.error = error
         except Exception as error:  # a defect here must not look like a transport error to drivers
             query.error = SqlError("000603", "XX000", f"SQL execution internal error: {error!r}", "EXECUTION")
-        finally:
-            if timer:
-                timer.cancel()
         if query.cancelled.is_set() and query.error is not None:
             query.error = canceled() if query.timed_out is None else SqlError(
                 "000630", "57014", f"Statement reached its statement or warehouse timeout of {query.timed_out} "
@@ -151,7 +168,6 @@ class Queries:
             status=query.status, ended=query.ended, rows=query.answer.table.num_rows if query.answer else None,
             error_code=query.error.code if query.error else None,
             error_message=query.error.message if query.error else None)
-        loop.call_soon_threadsafe(query.done.set)
 
     def _time_out(self, query: Query, limit: int) -> None:
         query.timed_out = limit

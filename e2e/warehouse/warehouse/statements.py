@@ -38,7 +38,10 @@ _STATS = {"inserted": "numRowsInserted", "updated": "numRowsUpdated", "deleted":
 
 def run(query: Query) -> Answer:
     session = query.session
-    sql, tokens = _single(query)
+    texts = _texts(query)
+    if len(texts) > 1:
+        return _several(query, texts)
+    sql, tokens = _filled(query, texts[0])
     if owned := _account_statement(session, tokens, query):
         return owned
     functions.wait(query, tokens)  # before the lock: other statements of the session go on meanwhile
@@ -57,27 +60,42 @@ def run(query: Query) -> Answer:
                 session.release()
 
 
-def _single(query: Query) -> tuple[str, list[Token]]:
-    """The one statement of a request, with session variables filled in."""
-    tokens = lex(query.sql)
-    found = statements(tokens)
+def _texts(query: Query) -> list[str]:
+    """The statements of a request, as many as it says."""
+    found = statements(lex(query.sql))
     wanted = int(query.session.parameter("MULTI_STATEMENT_COUNT", query.parameters))
     if not found:
         raise SqlError("000900", "42601", "SQL compilation error:\nEmpty SQL statement.")
     if wanted not in (0, len(found)):
         raise SqlError("000008", "0A000", f"Actual statement count {len(found)} did not match the desired statement "
                        f"count {wanted}.")
-    if len(found) > 1:
-        raise unsupported("multi-statement requests")
-    sql = query.sql[found[0][0].start: found[0][-1].end]
-    is_assignment = found[0][0].word in ("SET", "UNSET")
-    variables = [t for t in found[0] if t.kind == "word" and t.text.startswith("$") and not t.text[1:].isdigit()]
+    return [query.sql[tokens[0].start: tokens[-1].end] for tokens in found]
+
+
+def _several(query: Query, texts: list[str]) -> Answer:
+    """Runs them one after the other, up to the first that fails; each can be asked for by an id of its own."""
+    if query.describe_only:
+        raise unsupported("describing several statements")
+    parts = {}
+    for sql in texts:
+        part = query.session.account.queries.part(query, sql)
+        if part.error:
+            raise part.error
+        parts[part.id] = part.answer.type_id
+    message = "Multiple statements executed successfully."
+    return of_rows([text("multiple statement execution")], [[message]], answers.SEVERAL, parts=parts)
+
+
+def _filled(query: Query, sql: str) -> tuple[str, list[Token]]:
+    """A statement with session variables filled in."""
+    tokens = lex(sql)
+    is_assignment = tokens[0].word in ("SET", "UNSET")
+    variables = [t for t in tokens if t.kind == "word" and t.text.startswith("$") and not t.text[1:].isdigit()]
     for token in [] if is_assignment else reversed(variables):
         name = token.text[1:].upper()
         if name not in query.session.variables:
             raise SqlError("002211", "42601", f"SQL compilation error:\nSession variable '${name}' does not exist")
-        start = token.start - found[0][0].start
-        sql = sql[:start] + query.session.variables[name] + sql[start + len(token.text):]
+        sql = sql[:token.start] + query.session.variables[name] + sql[token.end:]
     return sql, lex(sql)
 
 

@@ -100,15 +100,17 @@ async fn run(
         .map_err(malformed)?;
     let mut query = asked.query;
     let meaning = Sha256::digest(query.identity()).into();
-    let (passed, stripped) = session::filter(&query.parameters)?;
-    query.parameters = passed;
+    let filtered = session::filter(&query.parameters)?;
+    query.parameters = filtered.passed;
     let session = session(request, &asked.place, parts).await?;
     let request_id = session::request_id(request.url)?;
     let ask = Ask {
         id: Uuid::now_v7(),
         request_id: request_id.clone(),
         request: query,
-        stripped,
+        count: filtered.count.unwrap_or(session.count),
+        part: None,
+        stripped: filtered.stripped,
         accept: HeaderValue::from_static("application/json"),
         // The parts of a result are asked for by number here; nobody sees these links.
         base: String::new(),

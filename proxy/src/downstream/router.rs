@@ -192,22 +192,24 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
     let decoded = QueryRequest::decode(body, &parts.limits.message)
         .map_err(|error| Refusal::malformed(&error))
         .and_then(|request| {
-            let (passed, stripped) = session::filter(&request.parameters)?;
-            Ok((request, passed, stripped))
+            let filtered = session::filter(&request.parameters)?;
+            Ok((request, filtered))
         });
-    let (mut request, passed, stripped) = match decoded {
+    let (mut request, filtered) = match decoded {
         Ok(decoded) => decoded,
         Err(refusal) => return Err(noted(&session, refusal).await),
     };
     let meaning = Sha256::digest(request.identity()).into();
-    request.parameters = passed;
+    request.parameters = filtered.passed;
     let asynchronous = request.asynchronous;
     let request_id = session::request_id(&from.url)?;
     let ask = Ask {
         id: Uuid::now_v7(),
         request_id: request_id.clone(),
         request,
-        stripped,
+        count: filtered.count.unwrap_or(session.count),
+        stripped: filtered.stripped,
+        part: None,
         accept: from.accept(),
         base: from.base(),
         since,

@@ -69,6 +69,8 @@ pub(crate) struct Session {
     pub(crate) role: String,
     /// It serves requests that know no session: nothing that they do may outlive them.
     pub(crate) stateless: bool,
+    /// How many statements a text holds unless it says so itself; 0 for any number.
+    pub(crate) count: u32,
     /// The account's number of the session.
     number: Option<Box<RawValue>>,
     opened: Instant,
@@ -156,7 +158,7 @@ impl Sessions {
         }
         let limit = parts.limits.identity_token;
         let claim = identity::claim(request, &ruling.connection.account, limit)?;
-        let (passed, stripped) = filter(&request.parameters)?;
+        let Filtered { passed, stripped, count } = filter(&request.parameters)?;
         let key = SessionKey::generate().await.map_err(Refusal::internal)?;
         let (recording_key, recording_public) = recording_key()?;
         let ask = OpenSession {
@@ -176,8 +178,9 @@ impl Sessions {
             ),
         })?;
         let login = upstream::Login { opened: &opened, request, parameters: passed, user_agent };
-        let started =
-            self.start(login, &key, recording_key, &ruling, stripped, claim.client, parts).await;
+        let started = self
+            .start(login, &key, recording_key, &ruling, (stripped, count), claim.client, parts)
+            .await;
         match started {
             Ok(session) => Ok(session),
             Err(refusal) => {
@@ -198,7 +201,7 @@ impl Sessions {
         key: &SessionKey,
         recording_key: SigningKey,
         ruling: &Arc<Ruling>,
-        stripped: Vec<String>,
+        (stripped, count): (Vec<String>, Option<u32>),
         client: control::Client,
         parts: &Arc<Parts>,
     ) -> Result<Opened, Refusal> {
@@ -236,6 +239,7 @@ impl Sessions {
             recording,
             role: opened.role.clone(),
             stateless: request.stateless,
+            count: count.unwrap_or(1),
             number: answer.session_id.clone(),
             opened: Instant::now(),
             state: Mutex::new(sql::Session::default()),
@@ -448,6 +452,14 @@ impl Session {
         Ok(statement)
     }
 
+    /// A statement that no request of its own brought: the account calls it by this id, and so does the driver.
+    pub(crate) fn adopt(&self, query_id: Uuid, statement: &Arc<Statement>) {
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        statements.by_request.insert(query_id.to_string(), Arc::clone(statement));
+        statements.by_id.insert(statement.id, Arc::clone(statement));
+        statements.by_id.insert(query_id, Arc::clone(statement));
+    }
+
     /// The statement of this session with that request id.
     pub(crate) fn by_request(&self, request_id: &str) -> Option<Arc<Statement>> {
         let statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
@@ -543,13 +555,24 @@ pub(super) fn reused() -> Refusal {
     Refusal::denied("FG-6004", text)
 }
 
-/// Parameters to pass on, and the names of those left out. One that changes what a statement means is refused.
-pub(crate) fn filter(parameters: &[Parameter]) -> Result<(Vec<Parameter>, Vec<String>), Refusal> {
-    let (mut passed, mut stripped) = (Vec::new(), Vec::new());
+/// What becomes of the parameters that a client set.
+pub(crate) struct Filtered {
+    /// Those to pass on.
+    pub(crate) passed: Vec<Parameter>,
+    /// The names of those left out.
+    pub(crate) stripped: Vec<String>,
+    /// How many statements a text is to hold, 0 for any number, where the client says so.
+    pub(crate) count: Option<u32>,
+}
+
+/// Sorts parameters. One that changes what a statement means is refused.
+pub(crate) fn filter(parameters: &[Parameter]) -> Result<Filtered, Refusal> {
+    let mut filtered = Filtered { passed: Vec::new(), stripped: Vec::new(), count: None };
     for parameter in parameters {
         match fate(&parameter.name, &parameter.value) {
-            Fate::Passed => passed.push(parameter.clone()),
-            Fate::Stripped => stripped.push(parameter.name.chars().take(128).collect()),
+            Fate::Passed => filtered.passed.push(parameter.clone()),
+            Fate::Stripped => filtered.stripped.push(parameter.name.chars().take(128).collect()),
+            Fate::Count(count) => filtered.count = Some(count),
             Fate::Refused => {
                 return Err(Refusal::denied(
                     "FG-2008",
@@ -559,17 +582,9 @@ pub(crate) fn filter(parameters: &[Parameter]) -> Result<(Vec<Parameter>, Vec<St
                     ),
                 ));
             }
-            Fate::SeveralStatements => {
-                return Err(Refusal::new(
-                    Form::StatementCount,
-                    "FG-2011",
-                    "several statements in one request are not supported: send them one by one, without \
-                     MULTI_STATEMENT_COUNT or with 1",
-                ));
-            }
         }
     }
-    Ok((passed, stripped))
+    Ok(filtered)
 }
 
 fn login_refusal(error: &upstream::UpstreamError) -> Refusal {

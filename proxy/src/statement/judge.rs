@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Ask, Statement};
 use crate::Parts;
-use crate::downstream::refusal::Refusal;
+use crate::downstream::refusal::{Form, Refusal};
 use crate::downstream::session::Session;
 use crate::operator::standing::Ruling;
 
@@ -20,6 +20,7 @@ const ROUNDS: usize = 12;
 const LONG: usize = 16 << 10;
 
 /// A statement that was judged.
+#[derive(Clone)]
 pub(crate) struct Judged {
     /// What it is.
     pub(crate) analysis: Analysis,
@@ -33,9 +34,21 @@ pub(crate) struct Judged {
     pub(crate) binds: Vec<entry::Bind>,
     /// What an approval is bound to.
     pub(crate) digest: Digest,
+    /// The statements in it and what was decided of each, where there are several.
+    pub(crate) parts: Vec<(String, Analysis, policy::Decision)>,
+    /// The statement that it was sent in, where that held several.
+    pub(crate) part_of: Option<Uuid>,
+}
+
+impl Judged {
+    /// How many statements there are in it.
+    pub(crate) fn statements(&self) -> usize {
+        self.parts.len().max(1)
+    }
 }
 
 /// What becomes of a statement.
+#[derive(Clone)]
 pub(crate) enum Verdict {
     /// The policy decided.
     Decided(Box<policy::Decision>),
@@ -47,9 +60,18 @@ pub(crate) enum Verdict {
 
 /// Judges a statement now.
 pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Judged {
+    if let Some(part) = &ask.part {
+        return part.judged.clone();
+    }
     let started = Instant::now();
     let state = session.state();
-    let (analysis, learned) = understand(ask, &state, session, parts).await;
+    let texts = texts(ask);
+    let (mut analyses, mut learned) = (Vec::new(), Ok(()));
+    for text in texts.as_deref().unwrap_or(&[&ask.request.sql]) {
+        let (analysis, known) = understand(text, &state, session, parts).await;
+        analyses.push(analysis);
+        learned = learned.and(known);
+    }
     let binds: Vec<entry::Bind> = ask
         .request
         .binds
@@ -61,35 +83,86 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         })
         .collect();
     let ruling = parts.ruling();
-    let refused = refused(ask, &analysis, session, ruling.as_deref());
-    let verdict = match (refused, &analysis.form, &ruling, learned) {
+    let refused = refused(ask, &analyses, session, ruling.as_deref());
+    let requests: Vec<policy::Request<'_>> = analyses
+        .iter()
+        .map(|analysis| policy::Request {
+            principal: &session.principal,
+            analysis,
+            session: &state,
+            describe_only: ask.request.describe_only,
+        })
+        .collect();
+    let mut judged_parts = Vec::new();
+    let verdict = match (refused, &ruling, &*requests) {
         (Err(refusal), ..) => Verdict::Refused(refusal),
-        (Ok(()), SqlForm::ResultScan { query_id }, ..) => own(query_id, session),
-        (Ok(()), _, Some(_), Err(refusal)) => Verdict::Refused(refusal),
-        (Ok(()), _, Some(ruling), Ok(())) => {
-            Verdict::Decided(Box::new(ruling.policy.decide(&policy::Request {
-                principal: &session.principal,
-                analysis: &analysis,
-                session: &state,
-                describe_only: ask.request.describe_only,
-            })))
-        }
-        (Ok(()), _, None, _) => Verdict::Refused(no_policy()),
+        (Ok(()), None, _) => Verdict::Refused(no_policy()),
+        (Ok(()), Some(ruling), requests) => match (&texts, learned, requests) {
+            (Err(refusal), ..) => Verdict::Refused(refusal.clone()),
+            (_, _, [lone]) if let SqlForm::ResultScan { query_id } = &lone.analysis.form => {
+                own(query_id, session)
+            }
+            (_, Err(refusal), _) => Verdict::Refused(refusal),
+            (_, Ok(()), [lone]) => Verdict::Decided(Box::new(ruling.policy.decide(lone))),
+            (Ok(texts), Ok(()), several) => {
+                let (whole, decisions) = ruling.policy.decide_together(several);
+                judged_parts = texts
+                    .iter()
+                    .zip(&analyses)
+                    .zip(decisions)
+                    .map(|((text, analysis), decision)| {
+                        ((*text).to_owned(), analysis.clone(), decision)
+                    })
+                    .collect();
+                Verdict::Decided(Box::new(whole))
+            }
+        },
+    };
+    let analysis = match <[Analysis; 1]>::try_from(analyses) {
+        Ok([lone]) => lone,
+        Err(several) => Analysis::together(&several)
+            .unwrap_or_else(|| sql::analyze("", &state, &parts.catalog.known())),
     };
     parts.metrics.phase("policy", started);
     let state = Session::recorded_state(&state);
     let digest = Attempted::digest_of(&ask.request.sql, &binds, &state);
-    Judged { analysis, verdict, ruling, state, binds, digest }
+    Judged { analysis, verdict, ruling, state, binds, digest, parts: judged_parts, part_of: None }
+}
+
+/// The statements of the text, as many as the driver says. One that says nothing of several brings one, and what is
+/// read of it then says whether it is.
+fn texts(ask: &Ask) -> Result<Vec<&str>, Refusal> {
+    let whole = ask.request.sql.as_str();
+    if ask.count == 1 {
+        return Ok(vec![whole]);
+    }
+    let texts = sql::split(whole).map_err(|problem| {
+        Refusal::denied(
+            "FG-2001",
+            format_args!("the statements are not understood: {}", problem.message),
+        )
+    })?;
+    match (texts.len(), ask.count as usize) {
+        (0 | 1, 0) => Ok(vec![whole]),
+        (counted, wanted) if counted == wanted || wanted == 0 => Ok(texts),
+        (counted, wanted) => Err(Refusal::new(
+            Form::StatementCount,
+            "FG-2011",
+            format_args!(
+                "Actual statement count {counted} did not match the desired statement count {wanted}."
+            ),
+        )),
+    }
 }
 
 /// Analyzes the text, asking for objects that are not known yet.
 async fn understand(
-    ask: &Ask,
+    text: &str,
     state: &sql::Session,
     session: &Session,
     parts: &Parts,
 ) -> (Analysis, Result<(), Refusal>) {
-    let mut analysis = analyze(&ask.request.sql, state, parts).await;
+    let mut analysis = analyze(text, state, parts).await;
     for _ in 0..ROUNDS {
         if analysis.missing.is_empty() {
             break;
@@ -105,7 +178,7 @@ async fn understand(
             );
             return (analysis, Err(refusal));
         }
-        analysis = analyze(&ask.request.sql, state, parts).await;
+        analysis = analyze(text, state, parts).await;
         if analysis.missing == before {
             break;
         }
@@ -129,7 +202,7 @@ async fn analyze(text: &str, state: &sql::Session, parts: &Parts) -> Analysis {
 /// What is refused before any policy is asked.
 fn refused(
     ask: &Ask,
-    analysis: &Analysis,
+    analyses: &[Analysis],
     session: &Session,
     ruling: Option<&Ruling>,
 ) -> Result<(), Refusal> {
@@ -140,8 +213,10 @@ fn refused(
              the request",
         ));
     }
-    let lasts = matches!(analysis.effect, Effect::Session | Effect::Transaction);
-    if session.stateless && (lasts || analysis.temporary) {
+    let lasts = |analysis: &Analysis| {
+        analysis.temporary || matches!(analysis.effect, Effect::Session | Effect::Transaction)
+    };
+    if session.stateless && analyses.iter().any(lasts) {
         return Err(Refusal::denied(
             "FG-6006",
             "requests to the SQL REST API know no session, so nothing that lasts in one is taken (USE, SET, ALTER SESSION, \

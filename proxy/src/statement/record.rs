@@ -69,8 +69,11 @@ fn decision(judged: &Judged) -> entry::Decision {
                 policy::Effect::Hold => entry::Effect::Hold,
                 policy::Effect::Deny => entry::Effect::Deny,
             };
-            recorded.reason = "Allowed".to_owned();
-            if let Some(refusal) = &decision.refusal {
+            recorded.reason = match judged.part_of {
+                Some(whole) => format!("PartOf {whole}"),
+                None => "Allowed".to_owned(),
+            };
+            if let (Some(refusal), None) = (&decision.refusal, judged.part_of) {
                 recorded.code = Some(refusal.code.as_str().to_owned());
                 recorded.reason = refusal.code.reason().to_owned();
                 recorded.policy = refusal.rule.as_ref().map(|rule| rule.policy.clone());

@@ -37,6 +37,8 @@ pub(crate) struct Relayed {
     pub(crate) recorded: Payload,
     pub(crate) chunks: u32,
     pub(crate) columns: Vec<entry::Column>,
+    /// The account's ids of the statements that ran together in this one.
+    pub(crate) results: Vec<Uuid>,
 }
 
 impl Relayed {
@@ -65,7 +67,8 @@ pub(crate) async fn relay(
         return Err(End::Refused(Refusal::internal("nobody decided")));
     };
     let decision = Arc::new(policy::Decision::clone(decision));
-    let plan = Plan { decision, key: ruling.mask_key.clone(), id: ask.id };
+    let results = judged.parts.len();
+    let plan = Plan { decision, key: ruling.mask_key.clone(), id: ask.id, results };
     let links = plan.links(&answer)?;
     // Every link gets its new name before the answer is written.
     let named = parts.chunks.name(&links, &ask.base).map_err(End::Refused)?;
@@ -83,8 +86,11 @@ pub(crate) async fn relay(
             .await
             .unwrap_or_else(|_| Err(not_understood("it cannot be decoded")))?
     };
-    session.follow(&shaped.state);
-    session.follow_parameters(&shaped.parameters);
+    // Of statements that ran together the last one left the session where it stands.
+    if ask.part.as_ref().is_none_or(|part| part.is_last) {
+        session.follow(&shaped.state);
+        session.follow_parameters(&shaped.parameters);
+    }
     after(ask, judged, session, parts);
     if let Some(role) = &shaped.state.role_name
         && *role != session.role
@@ -131,6 +137,7 @@ pub(crate) async fn relay(
         recorded,
         chunks,
         columns: shaped.columns,
+        results: shaped.results,
     })
 }
 
@@ -169,6 +176,7 @@ pub(crate) async fn relay_again(
             .into_iter()
             .map(|column| entry::Column { name: column.name, data_type: column.word, masked: None })
             .collect(),
+        results: Vec::new(),
         body,
     })
 }
@@ -207,6 +215,8 @@ struct Plan {
     decision: Arc<policy::Decision>,
     key: policy::MaskKey,
     id: Uuid,
+    /// How many results it names instead of having one.
+    results: usize,
 }
 
 /// An answer as the agent will see it.
@@ -221,6 +231,7 @@ struct Shaped {
     chunk_headers: std::collections::BTreeMap<String, String>,
     state: SessionInfo,
     parameters: Vec<Parameter>,
+    results: Vec<Uuid>,
 }
 
 fn not_understood(error: impl std::fmt::Display) -> End {
@@ -252,6 +263,13 @@ impl Plan {
                 "moving files (PUT, GET) is not supported through Frostgate; insert rows instead",
             )));
         }
+        let results = answer.result_ids().map_err(not_understood)?;
+        if results.len() != self.results {
+            let (said, ran) = (results.len(), self.results);
+            return Err(not_understood(format_args!(
+                "it names {said} results for {ran} statements"
+            )));
+        }
         let columns = answer.columns().map_err(not_understood)?;
         let layout = self.layout(columns)?;
         let arrow = answer.is_arrow().map_err(not_understood)?;
@@ -272,6 +290,7 @@ impl Plan {
             chunk_headers: answer.chunk_headers().map_err(not_understood)?,
             state: answer.state().map_err(not_understood)?,
             parameters: answer.parameters().map_err(not_understood)?,
+            results,
         })
     }
 

@@ -238,6 +238,14 @@ while connection.is_still_running(connection.get_query_status(waiting)):
     pass
 cursor.get_results_from_sfqid(waiting)
 seen["async"] = cursor.fetchone()[0]
+cursor.execute("select email from customers where id = 1; select count(*) from orders; select email from customers where id = 2", num_statements=3)
+seen["several"] = [cursor.fetchone()[0]]
+while cursor.nextset():
+    seen["several"].append(cursor.fetchone()[0])
+try:
+    cursor.execute("select 1; select 2")
+except ProgrammingError as error:
+    seen["unsaid"] = [error.errno, error.sqlstate, error.msg]
 connection.close()
 print(json.dumps(seen))
 "#;
@@ -262,6 +270,9 @@ async fn python(environment: &str) {
     assert!(seen["drop"][2].as_str().unwrap().contains("FG-2002"), "{seen}");
     assert_eq!(seen["deleted"], 1);
     assert_eq!(seen["async"], 100_000);
+    assert_eq!(seen["several"], serde_json::json!(["a***@e***.com", 100_000, "b***@e***.com"]));
+    assert_eq!(seen["unsaid"][0], 8, "{seen}");
+    assert_eq!(seen["unsaid"][1], "0A000", "{seen}");
     let history = tell(warehouse.admin, "GET", "/history", "");
     assert_eq!(history.matches("delete from customers").count(), 1, "{history}");
     assert!(!history.contains("drop table"), "{history}");
@@ -294,6 +305,15 @@ connection.connect(async error => {
   const orders = (await run("select id, card_number from orders")).rows;
   seen.orders = [orders.length, orders.reduce((sum, row) => sum + row.ID, 0), new Set(orders.map(row => row.CARD_NUMBER.slice(0, -4))).size];
   seen.drop = (await run("drop table customers")).error;
+  seen.several = await new Promise(done => {
+    const first = [];
+    connection.execute({sqlText: "select email from customers where id = 1; select count(*) from orders",
+      parameters: {MULTI_STATEMENT_COUNT: 2}, complete: (error, statement, rows) => {
+        if (error) return done([error.code + " " + error.message]);
+        first.push(Object.values(rows[0])[0]);
+        if (statement.hasNext()) statement.NextResult(); else done(first);
+      }});
+  });
   const deleted = await run("delete from customers where id = 8");
   seen.deleted = deleted.error || deleted.statement.getNumUpdatedRows();
   connection.destroy(() => { console.log(JSON.stringify(seen)); process.exit(0); });
@@ -316,6 +336,7 @@ async fn the_node_driver_reads_masked_rows_waits_for_a_human_and_is_refused_clea
     assert_eq!(seen["customers"][0]["CREDIT_LIMIT"], 12_000);
     assert_eq!(seen["orders"], serde_json::json!([100_000, 5_000_050_000_u64, 1]), "{seen}");
     assert!(seen["drop"].as_str().unwrap().starts_with("003001 FG-2002"), "{seen}");
+    assert_eq!(seen["several"], serde_json::json!(["a***@e***.com", 100_000]), "{seen}");
     assert_eq!(seen["deleted"], 1, "{seen}");
     scene.end().await;
 }
@@ -343,8 +364,15 @@ public class Driver {
       while (rows.next()) { count++; sum += rows.getLong(1); String card = rows.getString(2); starts.add(card.substring(0, card.length() - 4)); }
       String dropped = "";
       try { statement.execute("drop table customers"); } catch (SQLException error) { dropped = error.getErrorCode() + " " + error.getSQLState() + " " + error.getMessage(); }
+      Statement both = connection.createStatement();
+      both.unwrap(net.snowflake.client.api.statement.SnowflakeStatement.class).setParameter("MULTI_STATEMENT_COUNT", 2);
+      both.execute("select email from customers where id = 1; select count(*) from orders");
+      rows = both.getResultSet(); rows.next();
+      String several = rows.getString(1);
+      both.getMoreResults(); rows = both.getResultSet(); rows.next();
+      several += " " + rows.getString(1);
       int deleted = statement.executeUpdate("delete from customers where id = 8");
-      System.out.println("{\"customer\":\"" + customer + "\",\"orders\":[" + count + "," + sum + "," + starts.size() + "],\"deleted\":" + deleted
+      System.out.println("{\"customer\":\"" + customer + "\",\"orders\":[" + count + "," + sum + "," + starts.size() + "],\"several\":\"" + several + "\",\"deleted\":" + deleted
         + ",\"drop\":\"" + dropped.replace("\\", "").replace("\"", "'").replace("\n", " ") + "\"}");
     }
   }
@@ -365,6 +393,7 @@ async fn java(format: &str) {
     assert_eq!(seen["customer"], "a***@e***.com 12000.00", "{seen}");
     assert_eq!(seen["orders"], serde_json::json!([100_000, 5_000_050_000_u64, 1]), "{seen}");
     assert!(seen["drop"].as_str().unwrap().starts_with("3001 42501 FG-2002"), "{seen}");
+    assert_eq!(seen["several"], "a***@e***.com 100000", "{seen}");
     assert_eq!(seen["deleted"], 1, "{seen}");
     scene.end().await;
 }
