@@ -236,14 +236,9 @@ pub const DOORS: &[Door] = &[
         "its answer, or a partition of its result",
         |id| query_id(id).map(Endpoint::Statement),
     ),
-    door(
-        "POST",
-        "/api/v2/statements/{}/cancel",
-        Answer::Served,
-        "rest",
-        "ends it",
-        |id| query_id(id).map(Endpoint::CancelStatement),
-    ),
+    door("POST", "/api/v2/statements/{}/cancel", Answer::Served, "rest", "ends it", |id| {
+        query_id(id).map(Endpoint::CancelStatement)
+    }),
     shut(
         "/api/v2/statements/...",
         Refused::Statement,

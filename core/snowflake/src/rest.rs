@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(request.place.role.as_deref(), Some("R"));
         assert_eq!(request.place.schema, None);
         assert_eq!(request.query.binds.len(), 1);
-        insta::assert_snapshot!(String::from_utf8(request.query.encode()).unwrap());
+        insta::assert_snapshot!(String::from_utf8(request.query.encode(1)).unwrap());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(crate) async fn route(
     parts.metrics.requests.get_or_create(&EndpointLabels { endpoint: word }).inc();
     let url = match UrlParameters::decode(request.uri().query()) {
         Ok(url) => url,
-        Err(error) => return ok(Refusal::malformed(&error).render_bare()),
+        Err(error) => return turned_away(&endpoint, &Refusal::malformed(&error)),
     };
     if !is_our_name(request.headers(), &parts) {
         return broken(StatusCode::MISDIRECTED_REQUEST);
@@ -68,7 +68,7 @@ pub(crate) async fn route(
     let body = if method == Method::POST {
         match read(&head.headers, body, &parts).await {
             Ok(body) => body,
-            Err(Unread::Refused(refusal)) => return ok(refusal.render_bare()),
+            Err(Unread::Refused(refusal)) => return turned_away(&endpoint, &refusal),
             Err(Unread::Broken(status)) => return broken(status),
         }
     } else {
@@ -386,6 +386,20 @@ fn too_large(what: &'static str, limit: usize) -> Unread {
 fn unknown(path_class: &'static str, parts: &Parts) -> Response<Full<Bytes>> {
     parts.metrics.unhandled.get_or_create(&PathLabels { path_class }).inc();
     refused(Refused::Absent)
+}
+
+/// A request that is not even handed to its endpoint, in the form that its callers understand.
+fn turned_away(endpoint: &Endpoint, refusal: &Refusal) -> Response<Full<Bytes>> {
+    match endpoint {
+        Endpoint::Login => ok(refusal.clone().for_login().render_bare()),
+        Endpoint::Statements | Endpoint::Statement(_) | Endpoint::CancelStatement(_) => {
+            let failure = refusal.failure();
+            let (code, state) = (&failure.code, &failure.sql_state);
+            let body = snowflake::rest::failed(code, state, &failure.message, None);
+            respond(StatusCode::UNPROCESSABLE_ENTITY, "application/json", body.into())
+        }
+        _ => ok(refusal.render_bare()),
+    }
 }
 
 /// A known endpoint that is not served, in the form that its callers understand.
