@@ -208,14 +208,25 @@ impl<'a> Judge<'a> {
                 | Reason::Lineage => {}
             }
         }
-        if self.analysis.temporary && self.has_masks() {
+        // What is known of the name would be taken for what the session put in its place.
+        if self.analysis.temporary
+            && let Some(hidden) = self.hidden_by_temporary()
+        {
             return refusal(
                 Code::SessionPinned,
-                "a temporary object could take the place of a masked table".into(),
-                "create a permanent or transient object in a schema of your own",
+                format!("a temporary object would take the place of {hidden}"),
+                "give it a name that no other object has",
             );
         }
         None
+    }
+
+    /// The object that a temporary one of its name would hide from the session, where masks matter.
+    fn hidden_by_temporary(&self) -> Option<&Name> {
+        let known = || self.analysis.tables.iter().chain(&self.analysis.others);
+        self.analysis
+            .touched(Access::Create)
+            .find(|name| self.has_masks() && known().any(|object| object.name == **name))
     }
 
     fn denied_kinds(&self) -> Vec<Finding> {

@@ -78,7 +78,7 @@ fn every_refusal_says_what_is_wrong_and_what_to_do() {
         "SELECT id # x",
         "USE ROLE accountadmin",
         "ALTER SESSION SET SEARCH_PATH = 'x'",
-        "CREATE TEMPORARY TABLE work.x (a INT)",
+        "CREATE TEMPORARY TABLE work.t (a INT)",
     ]
     .map(say)
     .to_vec();

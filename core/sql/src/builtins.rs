@@ -644,6 +644,37 @@ const RAISING: &[&str] = &[
     "WIDTH_BUCKET",
 ];
 
+/// Of those, the ones in which constants beside the value only say how it is read: when it fails is up to the value
+/// alone, as if they were not there. What a format says is looked at by [`is_format`].
+const SETTLED: &[&str] = &[
+    "CONVERT_TIMEZONE",
+    "DATE",
+    "LOG",
+    "MOD",
+    "NEXT_DAY",
+    "PREVIOUS_DAY",
+    "TIME",
+    "TIME_SLICE",
+    "TO_BINARY",
+    "TO_DATE",
+    "TO_DECIMAL",
+    "TO_NUMBER",
+    "TO_NUMERIC",
+    "TO_TIME",
+    "TO_TIMESTAMP",
+    "TO_TIMESTAMP_LTZ",
+    "TO_TIMESTAMP_NTZ",
+    "TO_TIMESTAMP_TZ",
+    "WIDTH_BUCKET",
+];
+
+/// What formats are made of, the longer first.
+const FORMAT_ELEMENTS: &[&str] = &[
+    "AUTO", "BASE64", "HEX", "UTF-8", "YYYY", "UUUU", "MMMM", "HH24", "HH12", "TZHTZM", "TZH",
+    "TZM", "TZISO", "MON", "YY", "MM", "DD", "DY", "HH", "AM", "PM", "MI", "SS", "FF0", "FF1",
+    "FF2", "FF3", "FF4", "FF5", "FF6", "FF7", "FF8", "FF9", "FF", "T",
+];
+
 /// Functions whose first argument is a date part, or another word that is not a column.
 const LEADING_WORD: &[&str] = &[
     "DATEADD",
@@ -1177,6 +1208,27 @@ pub(crate) struct Builtin {
 pub(crate) fn find(name: &str) -> Option<Builtin> {
     let aggregate = has(AGGREGATE, name);
     (aggregate || has(SCALAR, name)).then(|| Builtin { aggregate, raises: has(RAISING, name) })
+}
+
+/// Whether constants beside a value say nothing about when the function fails over it.
+pub(crate) fn is_settled(name: &str) -> bool {
+    has(SETTLED, name)
+}
+
+/// Whether a constant text beside a value only says how the value is written. A format that spells out what must stand
+/// there compares the value with it.
+pub(crate) fn is_format(name: &str, text: &str) -> bool {
+    if matches!(name, "CONVERT_TIMEZONE" | "NEXT_DAY" | "PREVIOUS_DAY" | "TIME_SLICE") {
+        return true;
+    }
+    let mut rest = text.to_ascii_uppercase();
+    if matches!(name, "TO_DECIMAL" | "TO_NUMBER" | "TO_NUMERIC") {
+        return rest.chars().all(|element| "90.,$SDGXFMI ".contains(element));
+    }
+    for element in FORMAT_ELEMENTS {
+        rest = rest.replace(element, " ");
+    }
+    rest.chars().all(|letter| "-/.:, ".contains(letter))
 }
 
 /// Whether the argument at this position is a word like `DAY` rather than a column.

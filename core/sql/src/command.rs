@@ -382,7 +382,8 @@ impl Reader<'_> {
             }
         }
         if let Some(("FUNCTION" | "PROCEDURE", _)) = kind {
-            return self.signature();
+            self.signature()?;
+            return Ok(());
         }
         let parts = self.name()?;
         if kind.is_none_or(|(_, shows_columns)| *shows_columns) {
@@ -398,8 +399,14 @@ impl Reader<'_> {
     }
 
     /// `name(type, type)`, as functions are told apart.
-    fn signature(&mut self) -> Result<(), Problem> {
-        while self.identifier().is_some() && self.take_symbol('.') {}
+    fn signature(&mut self) -> Result<Vec<String>, Problem> {
+        let mut parts = Vec::new();
+        while let Some(part) = self.identifier() {
+            parts.push(part);
+            if !self.take_symbol('.') {
+                break;
+            }
+        }
         if !self.take_symbol('(') {
             return self.missing("the types of its arguments");
         }
@@ -416,7 +423,7 @@ impl Reader<'_> {
                 return self.missing("a type");
             }
         }
-        Ok(())
+        Ok(parts)
     }
 
     fn switch(&mut self) -> Result<Vec<String>, Problem> {

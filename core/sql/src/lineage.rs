@@ -4,6 +4,7 @@
 //! parser does not compile rather than pass as clean. What cannot be followed is an error, and the statement is
 //! refused; an unknown source is never taken for a constant.
 
+mod bound;
 mod class;
 mod condition;
 mod expression;
@@ -202,24 +203,6 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Whether a column of the object can be seen in the value.
-    pub(crate) fn is_of(&self, provenance: &Provenance, object: &Arc<Name>) -> bool {
-        self.objects_of(provenance).any(|other| other == object)
-    }
-
-    /// Whether a column of another object can be seen in the value.
-    pub(crate) fn is_beyond(&self, provenance: &Provenance, object: &Arc<Name>) -> bool {
-        self.objects_of(provenance).any(|other| other != object)
-    }
-
-    fn objects_of(&self, provenance: &Provenance) -> impl Iterator<Item = &Arc<Name>> {
-        provenance
-            .sources
-            .iter()
-            .filter_map(|id| self.columns.get(*id as usize))
-            .map(|column| &column.object)
-    }
-
     /// Whether rows of an object of the account were read so far.
     pub(crate) fn reads_rows(&self) -> bool {
         !self.tables.is_empty() || self.is_missing()
@@ -261,7 +244,12 @@ impl<'a> Resolver<'a> {
 
     /// The full name of a schema.
     pub(crate) fn schema_name(&self, written: &ast::ObjectName) -> Result<Name, Problem> {
-        match parts(written)?.as_slice() {
+        self.schema_of(&parts(written)?)
+    }
+
+    /// The full name of a schema of one or two stored parts.
+    pub(crate) fn schema_of(&self, parts: &[String]) -> Result<Name, Problem> {
+        match parts {
             [schema] => {
                 Ok(Name::new(self.current(self.database.as_ref(), "database")?, schema.clone(), ""))
             }

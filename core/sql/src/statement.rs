@@ -296,7 +296,7 @@ fn update(
     if let Some(condition) = selection {
         resolver.condition(condition, &scope, Place::Write)?;
     }
-    if !is_restricted(selection.as_ref(), !sources.is_empty(), &name, &scope, resolver)? {
+    if !is_bounded(selection.as_ref(), &scope, resolver)? {
         analysis.risks.insert(Risk::UpdateWithoutWhere);
     }
     Ok(())
@@ -361,17 +361,25 @@ fn delete(
     }
     let ctes = Ctes::default();
     let mut scope = Scope::new(&ctes, None);
-    let name = changed(&table.relation, &mut scope, resolver)?;
+    changed(&table.relation, &mut scope, resolver)?;
     for source in using.iter().flatten() {
         resolver.joined(source, &mut scope)?;
     }
     if let Some(condition) = selection {
         resolver.condition(condition, &scope, Place::Write)?;
     }
-    if !is_restricted(selection.as_ref(), using.is_some(), &name, &scope, resolver)? {
+    if !is_bounded(selection.as_ref(), &scope, resolver)? {
         analysis.risks.insert(Risk::DeleteWithoutWhere);
     }
     Ok(())
+}
+
+fn is_bounded(
+    predicate: Option<&ast::Expr>,
+    scope: &Scope<'_>,
+    resolver: &mut Resolver<'_>,
+) -> Result<bool, Problem> {
+    predicate.map_or(Ok(false), |predicate| resolver.is_bounded(predicate, scope))
 }
 
 fn merge(
@@ -399,7 +407,7 @@ fn merge(
     resolver.factor(source, &mut scope)?;
     let given = scope.star().split_off(own);
     resolver.condition(on, &scope, Place::Write)?;
-    let restricted = is_restricted(Some(on), true, &name, &scope, resolver)?;
+    let bounded = resolver.is_bounded(on, &scope)?;
     for ast::MergeClause { when_token: _, clause_kind, predicate, action } in clauses {
         match clause_kind {
             ast::MergeClauseKind::Matched | ast::MergeClauseKind::NotMatched => {}
@@ -411,7 +419,7 @@ fn merge(
             resolver.condition(predicate, &scope, Place::Write)?;
         }
         let narrowed = match predicate {
-            Some(predicate) => narrows(predicate, &scope, resolver)?,
+            Some(predicate) => resolver.narrows(predicate, &scope)?,
             None => false,
         };
         match action {
@@ -457,12 +465,12 @@ fn merge(
                         }
                     }
                 }
-                if !restricted && !narrowed {
+                if !bounded && !narrowed {
                     analysis.risks.insert(Risk::UpdateWithoutWhere);
                 }
             }
             ast::MergeAction::Delete { delete_token: _ } => {
-                if !restricted && !narrowed {
+                if !bounded && !narrowed {
                     analysis.risks.insert(Risk::DeleteWithoutWhere);
                 }
             }
@@ -493,103 +501,6 @@ fn truncate(truncate: &ast::Truncate, resolver: &mut Resolver<'_>) -> Result<(),
         target(&table.name, resolver)?;
     }
     Ok(())
-}
-
-// === does a predicate restrict? ===
-
-/// Whether a predicate restricts the rows of the target: it names a column, is no tautology, and links the
-/// target with the other tables where there are any.
-fn is_restricted(
-    predicate: Option<&ast::Expr>,
-    joined: bool,
-    target: &Arc<Name>,
-    scope: &Scope<'_>,
-    resolver: &mut Resolver<'_>,
-) -> Result<bool, Problem> {
-    let Some(predicate) = predicate else {
-        return Ok(false);
-    };
-    if !narrows(predicate, scope, resolver)? {
-        return Ok(false);
-    }
-    Ok(!joined || links(predicate, target, scope, resolver)?)
-}
-
-/// Whether a predicate can be false for some rows and true for others.
-fn narrows(
-    predicate: &ast::Expr,
-    scope: &Scope<'_>,
-    resolver: &mut Resolver<'_>,
-) -> Result<bool, Problem> {
-    match predicate {
-        ast::Expr::Nested(inner)
-        | ast::Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: inner } => {
-            narrows(inner, scope, resolver)
-        }
-        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
-            Ok(narrows(left, scope, resolver)? || narrows(right, scope, resolver)?)
-        }
-        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Or, right } => {
-            Ok(narrows(left, scope, resolver)? && narrows(right, scope, resolver)?)
-        }
-        ast::Expr::BinaryOp { left, op: _, right } if is_same(left, right) => Ok(false),
-        other => {
-            let provenance = resolver.expression(other, scope)?;
-            Ok(!provenance.is_clean() || is_null_test(other) || holds_query(other))
-        }
-    }
-}
-
-/// Whether some comparison of the AND chain names the target and another relation.
-fn links(
-    predicate: &ast::Expr,
-    target: &Arc<Name>,
-    scope: &Scope<'_>,
-    resolver: &mut Resolver<'_>,
-) -> Result<bool, Problem> {
-    match predicate {
-        ast::Expr::Nested(inner) => links(inner, target, scope, resolver),
-        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
-            Ok(links(left, target, scope, resolver)? || links(right, target, scope, resolver)?)
-        }
-        ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Or, right } => {
-            Ok(links(left, target, scope, resolver)? && links(right, target, scope, resolver)?)
-        }
-        ast::Expr::BinaryOp { left, op: _, right } => {
-            let one = resolver.expression(left, scope)?;
-            let two = resolver.expression(right, scope)?;
-            let of = |provenance: &Provenance| {
-                (resolver.is_of(provenance, target), resolver.is_beyond(provenance, target))
-            };
-            let ((one_in, one_out), (two_in, two_out)) = (of(&one), of(&two));
-            Ok((one_in && two_out) || (two_in && one_out))
-        }
-        _ => Ok(false),
-    }
-}
-
-/// The same column on both sides.
-fn is_same(left: &ast::Expr, right: &ast::Expr) -> bool {
-    let path = |expression: &ast::Expr| match expression {
-        ast::Expr::Identifier(identifier) => stored(identifier).ok().map(|name| vec![name]),
-        ast::Expr::CompoundIdentifier(parts) => {
-            parts.iter().map(|part| stored(part).ok()).collect()
-        }
-        _ => None,
-    };
-    match (path(left), path(right)) {
-        (Some(one), Some(two)) => one.ends_with(&two) || two.ends_with(&one),
-        _ => false,
-    }
-}
-
-fn is_null_test(expression: &ast::Expr) -> bool {
-    matches!(expression, ast::Expr::IsNull(inner) | ast::Expr::IsNotNull(inner)
-        if matches!(&**inner, ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_)))
-}
-
-fn holds_query(expression: &ast::Expr) -> bool {
-    matches!(expression, ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. })
 }
 
 // === definitions ===

@@ -100,6 +100,8 @@ fn statements_without_a_query_are_understood_by_their_tokens() {
         ("GRANT OWNERSHIP ON TABLE t TO ROLE r REVOKE CURRENT GRANTS", ""),
         ("UNDROP TABLE t", "Create D.S.T"),
         ("UNDROP SCHEMA e.x", "Create E.X"),
+        ("UNDROP SCHEMA x", "Create D.X"),
+        ("UNDROP DATABASE x", "Create X"),
         ("LIST @s/a/b.csv PATTERN = '.*csv'", ""),
         ("ls @~", ""),
         ("REMOVE @%t", ""),
@@ -118,7 +120,7 @@ fn statements_without_a_query_are_understood_by_their_tokens() {
         ("CREATE DATABASE IF NOT EXISTS x DATA_RETENTION_TIME_IN_DAYS = 1", "Create X"),
         ("DROP ROLE IF EXISTS r", ""),
         ("DROP ICEBERG TABLE IF EXISTS t RESTRICT", "Drop D.S.T"),
-        ("DROP FUNCTION d.s.f(OBJECT(a VARCHAR), NUMBER(38, 0))", ""),
+        ("DROP FUNCTION d.s.f(OBJECT(a VARCHAR), NUMBER(38, 0))", "Drop D.S.F"),
         ("DROP TASK e", "Drop D.S.E"),
     ];
     for (text, touched) in understood {

@@ -3,28 +3,22 @@
 use indexmap::IndexMap;
 use policy::{Ceiling, Decision, Document, Effect, Human, Policy, Principal, Request};
 use serde::Deserialize;
-use sql::{Analysis, Catalog, CatalogColumn, Definition, Name, Object, Session};
+use sql::{Analysis, Catalog, Session};
+
+use crate::catalog::{Tables, View, catalog};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Table {
     policies: Vec<Document>,
     #[serde(default)]
-    tables: IndexMap<String, IndexMap<String, String>>,
+    tables: Tables,
     #[serde(default)]
     views: IndexMap<String, View>,
     session: SessionForm,
     #[serde(default)]
     human: Option<HumanForm>,
     pub(crate) cases: Vec<Line>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct View {
-    /// Absent for a view whose text nobody may read.
-    sql: Option<String>,
-    columns: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +86,7 @@ impl Table {
                     verified: true,
                 }),
             },
-            catalog: self.catalog(),
+            catalog: catalog(&self.tables, &self.views),
             session: Session {
                 database: self.session.database.clone(),
                 schema: self.session.schema.clone(),
@@ -128,24 +122,6 @@ impl Table {
         }
         wrong
     }
-
-    fn catalog(&self) -> Catalog {
-        let column = |name: &String, data_type: &str| CatalogColumn {
-            name: name.clone(),
-            data_type: data_type.to_owned(),
-        };
-        let tables = self.tables.iter().map(|(name, columns)| Object {
-            name: name_of(name),
-            columns: columns.iter().map(|(name, data_type)| column(name, data_type)).collect(),
-            definition: Definition::Table,
-        });
-        let views = self.views.iter().map(|(name, view)| Object {
-            name: name_of(name),
-            columns: view.columns.iter().map(|name| column(name, "")).collect(),
-            definition: view.sql.clone().map_or(Definition::Opaque, Definition::View),
-        });
-        Catalog::new(tables.chain(views))
-    }
 }
 
 /// A decision in one word and the positions that are masked.
@@ -160,9 +136,4 @@ pub(crate) fn verdict(decision: &Decision) -> String {
             format!("mask:[{}]", positions.join(","))
         }
     }
-}
-
-fn name_of(text: &str) -> Name {
-    let parts: Vec<&str> = text.split('.').map(|part| part.trim_matches('"')).collect();
-    Name::new(parts[0], parts[1], parts[2])
 }

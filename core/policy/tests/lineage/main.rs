@@ -4,13 +4,18 @@
 
 #![expect(clippy::disallowed_methods, reason = "the traces are in a file")]
 
+#[path = "../written/catalog.rs"]
+mod catalog;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
-use sql::{Catalog, CatalogColumn, Definition, Lineage, Name, Object, Session};
+use sql::{Lineage, Session};
+
+use catalog::{Tables, View, catalog};
 
 /// The sources of each output column.
 type Sources = Vec<BTreeSet<String>>;
@@ -21,15 +26,9 @@ struct Group {
     name: String,
     database: String,
     schema: String,
-    tables: IndexMap<String, IndexMap<String, String>>,
+    tables: Tables,
     views: IndexMap<String, View>,
     statements: Vec<Statement>,
-}
-
-#[derive(Deserialize)]
-struct View {
-    sql: Option<String>,
-    columns: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -118,7 +117,7 @@ impl Group {
             schema: Some(self.schema.clone()),
             ..Session::default()
         };
-        let analysis = sql::analyze(&statement.sql, &session, &self.catalog());
+        let analysis = sql::analyze(&statement.sql, &session, &catalog(&self.tables, &self.views));
         match &analysis.lineage {
             Lineage::Columns(outputs) if analysis.problem.is_none() => {
                 let sources = |output: &sql::Output| {
@@ -129,24 +128,6 @@ impl Group {
             // Refused, or nothing of the account's tables: nothing passes unmasked.
             Lineage::Columns(_) | Lineage::Metadata | Lineage::Unknown(_) => None,
         }
-    }
-
-    fn catalog(&self) -> Catalog {
-        let column = |name: &String, data_type: &str| CatalogColumn {
-            name: name.clone(),
-            data_type: data_type.to_owned(),
-        };
-        let tables = self.tables.iter().map(|(name, columns)| Object {
-            name: name_of(name),
-            columns: columns.iter().map(|(name, data_type)| column(name, data_type)).collect(),
-            definition: Definition::Table,
-        });
-        let views = self.views.iter().map(|(name, view)| Object {
-            name: name_of(name),
-            columns: view.columns.iter().map(|name| column(name, "")).collect(),
-            definition: view.sql.clone().map_or(Definition::Opaque, Definition::View),
-        });
-        Catalog::new(tables.chain(views))
     }
 }
 
@@ -163,9 +144,4 @@ fn differences(ours: &[BTreeSet<String>], theirs: &[BTreeSet<String>]) -> Vec<Di
             })
         })
         .collect()
-}
-
-fn name_of(text: &str) -> Name {
-    let parts: Vec<&str> = text.split('.').map(|part| part.trim_matches('"')).collect();
-    Name::new(parts[0], parts[1], parts[2])
 }

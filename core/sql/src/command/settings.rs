@@ -161,22 +161,22 @@ fn execute(reader: &mut Reader<'_>) -> Result<(), Problem> {
 
 /// `UNDROP TABLE name`: what comes back has the name that it had, and the masks of that name.
 fn undrop(reader: &mut Reader<'_>, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
-    let is_rows = ["TABLE", "DYNAMIC TABLE", "ICEBERG TABLE", "VIEW"]
+    let is_rows = ["TABLE", "DYNAMIC TABLE", "ICEBERG TABLE", "VIEW", "TAG"]
         .iter()
         .any(|kind| reader.take_all(kind));
-    if is_rows {
-        let name = Arc::new(resolver.qualify(&reader.name()?)?);
-        resolver.touch(name, Access::Create);
-        return Ok(());
-    }
-    let schema = reader.take("SCHEMA");
-    if !schema && !reader.take("DATABASE") && !reader.take("TAG") {
+    let name = if is_rows {
+        resolver.qualify(&reader.name()?)?
+    } else if reader.take("SCHEMA") {
+        resolver.schema_of(&reader.name()?)?
+    } else if reader.take("DATABASE") {
+        match reader.name()?.as_slice() {
+            [database] => Name::new(database.clone(), "", ""),
+            _ => return reader.missing("the name of a database"),
+        }
+    } else {
         return Err(unsupported("UNDROP of this kind of thing"));
-    }
-    let parts = reader.name()?;
-    if schema && let [database, schema] = parts.as_slice() {
-        resolver.touch(Arc::new(Name::new(database.clone(), schema.clone(), "")), Access::Create);
-    }
+    };
+    resolver.touch(Arc::new(name), Access::Create);
     Ok(())
 }
 
@@ -210,7 +210,9 @@ fn about(
 fn drop(thing: Thing, reader: &mut Reader<'_>, resolver: &mut Resolver<'_>) -> Result<(), Problem> {
     reader.head(thing);
     if matches!(thing, Thing::Function | Thing::Procedure) {
-        return reader.signature();
+        let name = resolver.qualify(&reader.signature()?)?;
+        resolver.touch(Arc::new(name), Access::Drop);
+        return Ok(());
     }
     named(thing, Access::Drop, false, reader, resolver)?;
     let _rest = reader.take("CASCADE") || reader.take("RESTRICT");

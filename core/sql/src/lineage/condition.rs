@@ -100,17 +100,20 @@ impl Resolver<'_> {
                 Ok(())
             }
             ast::Expr::InSubquery { expr, subquery, negated: _ } => {
-                let one = self.expression(expr, scope)?;
-                let fields = self.query(subquery, scope.ctes, Some(scope))?;
-                match fields.as_slice() {
-                    [field] => self.compare(&one, &field.provenance, true, place),
-                    several => {
-                        let all =
-                            several.iter().fold(one, |all, field| all.with(&field.provenance));
-                        self.steer(place, all.sources, Steering::Expression);
-                    }
-                }
-                Ok(())
+                self.is_in(expr, subquery, scope, place)
+            }
+            // `= ANY (query)` is IN, and `<> ALL (query)` is NOT IN.
+            ast::Expr::AnyOp {
+                left,
+                compare_op: ast::BinaryOperator::Eq,
+                right,
+                is_some: false,
+            }
+            | ast::Expr::AllOp { left, compare_op: ast::BinaryOperator::NotEq, right }
+                if matches!(&**right, ast::Expr::Subquery(_)) =>
+            {
+                let ast::Expr::Subquery(subquery) = &**right else { return Ok(()) };
+                self.is_in(left, subquery, scope, place)
             }
             // A bare boolean is compared with TRUE.
             ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => {
@@ -124,6 +127,26 @@ impl Resolver<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// A value is looked for among the rows of a query.
+    fn is_in(
+        &mut self,
+        value: &ast::Expr,
+        query: &ast::Query,
+        scope: &Scope<'_>,
+        place: Place,
+    ) -> Result<(), Problem> {
+        let one = self.expression(value, scope)?;
+        let fields = self.query(query, scope.ctes, Some(scope))?;
+        match fields.as_slice() {
+            [field] => self.compare(&one, &field.provenance, true, place),
+            several => {
+                let all = several.iter().fold(one, |all, field| all.with(&field.provenance));
+                self.steer(place, all.sources, Steering::Expression);
+            }
+        }
+        Ok(())
     }
 
     /// Two values are compared.

@@ -14,6 +14,8 @@ struct Arguments {
     all: Provenance,
     /// Every argument is a bare column.
     bare: bool,
+    /// Every argument is a bare column, or a constant that says how it is read.
+    settled: bool,
     /// Each of them, in order.
     each: Vec<Provenance>,
 }
@@ -23,7 +25,7 @@ impl Arguments {
     fn of_star(&mut self, fields: &[Field]) {
         let all = fields.iter();
         let all = all.fold(Provenance::clean(), |all, field| all.with(&field.provenance));
-        self.bare = false;
+        (self.bare, self.settled) = (false, false);
         self.all = std::mem::replace(&mut self.all, Provenance::constant()).with(&all);
     }
 }
@@ -69,7 +71,7 @@ impl Resolver<'_> {
             (Some(simple), Some(builtin)) => {
                 let raising = builtin.raises
                     && !(matches!(simple, "TO_CHAR" | "TO_VARCHAR") || simple.starts_with("TRY_"));
-                if raising && !arguments.bare {
+                if raising && !arguments.bare && !arguments.settled {
                     self.raise_over(&arguments.all);
                 }
                 result.aggregate |= builtin.aggregate && over.is_none();
@@ -221,6 +223,7 @@ impl Resolver<'_> {
                 return Ok(Arguments {
                     all: Provenance::constant(),
                     bare: false,
+                    settled: false,
                     each: Vec::new(),
                 });
             }
@@ -230,12 +233,17 @@ impl Resolver<'_> {
                     .iter()
                     .fold(Provenance::clean(), |all, field| all.with(&field.provenance));
                 let each = fields.into_iter().map(|field| field.provenance).collect();
-                return Ok(Arguments { all, bare: false, each });
+                return Ok(Arguments { all, bare: false, settled: false, each });
             }
             ast::FunctionArguments::List(list) => list,
         };
         let ast::FunctionArgumentList { duplicate_treatment: _, args, clauses } = list;
-        let mut found = Arguments { all: Provenance::constant(), bare: true, each: Vec::new() };
+        let mut found = Arguments {
+            all: Provenance::constant(),
+            bare: true,
+            settled: builtins::is_settled(name),
+            each: Vec::new(),
+        };
         let mut lambdas = Vec::new();
         for (position, arg) in args.iter().enumerate() {
             let value = match arg {
@@ -247,7 +255,7 @@ impl Resolver<'_> {
                 } if clause.quote_style == Some(crate::dialect::OWN) => {
                     let condition = self.expression(condition, scope)?;
                     self.convert(&condition, Class::Truth);
-                    found.bare = false;
+                    (found.bare, found.settled) = (false, false);
                     found.all = found.all.with(&condition);
                     continue;
                 }
@@ -271,6 +279,9 @@ impl Resolver<'_> {
                 ast::FunctionArgExpr::Expr(expression) => {
                     let provenance = self.expression(expression, scope)?;
                     found.bare &= provenance.is_bare();
+                    found.settled &= provenance.is_bare()
+                        || provenance.shape == super::provenance::Shape::Constant
+                            && says_how(name, expression);
                     found.all = found.all.with(&provenance);
                     found.each.push(provenance);
                 }
@@ -289,7 +300,7 @@ impl Resolver<'_> {
             }
         }
         for lambda in lambdas {
-            found.bare = false;
+            (found.bare, found.settled) = (false, false);
             let body = self.lambda(lambda, &found.all, scope)?;
             found.all = found.all.with(&body);
         }
@@ -300,7 +311,7 @@ impl Resolver<'_> {
                 ast::FunctionArgumentClause::OrderBy(keys) => {
                     let order = self.order_keys(keys, scope)?;
                     self.steer(Place::Order, order.sources.clone(), Steering::Expression);
-                    found.bare = false;
+                    (found.bare, found.settled) = (false, false);
                     found.all = found.all.with(&order);
                 }
                 ast::FunctionArgumentClause::Where(_)
@@ -345,6 +356,16 @@ impl Resolver<'_> {
             Some(method) => format!("{name}!{method}"),
             None => name,
         }
+    }
+}
+
+/// Whether a constant only says how the value beside it is read.
+fn says_how(name: &str, constant: &ast::Expr) -> bool {
+    let ast::Expr::Value(value) = constant else { return false };
+    match &value.value {
+        ast::Value::Number(..) => true,
+        ast::Value::SingleQuotedString(text) => builtins::is_format(name, text),
+        _ => false,
     }
 }
 
