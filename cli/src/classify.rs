@@ -158,6 +158,7 @@ fn follow(scene: &mut Scene, analysis: &Analysis) {
         (Word::UseWarehouse, [warehouse]) => session.warehouse = Some(warehouse.clone()),
         _ => {}
     }
+    session.variables.follow(analysis);
     if analysis.temporary {
         session.temporary.extend(analysis.touched(Access::Create).cloned());
     }

@@ -106,6 +106,15 @@ fn each_case_has_the_verdict_of_its_policy() {
         (json!({"prior": ["USE SCHEMA work"], "sql": "SELECT a FROM notes"}), "allow"),
         (json!({"prior": ["USE SCHEMA work"], "sql": "SELECT id FROM loans"}), "deny"),
         (
+            json!({"prior": ["SET d = CURRENT_DATE()"], "sql": "SELECT id FROM loans WHERE due < $d"}),
+            "allow",
+        ),
+        (json!({"sql": "SELECT id FROM loans WHERE due < $d"}), "deny"),
+        (
+            json!({"prior": ["SET d = (SELECT MAX(card_no) FROM members)"], "sql": "SELECT $d"}),
+            "deny",
+        ),
+        (
             json!({"prior": ["USE SCHEMA lib.work", "USE DATABASE other"], "sql": "SELECT a FROM notes"}),
             "deny",
         ),

@@ -95,6 +95,7 @@ async fn carry_out(
     if let Verdict::Own(statement) = &judged.verdict {
         return rows::relay_again(ask, statement, attempt).await;
     }
+    session.about_to_run(judged.analyses());
     let lease = session.upstream.lease().await.map_err(End::upstream)?;
     let dispatch = Dispatch {
         request_id: &ask.request_id,

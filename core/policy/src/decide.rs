@@ -83,7 +83,10 @@ impl Policy {
             decision.lifted = Some(Lifted { effect: Effect::Hold, refusal });
         }
         if let Some(refusal) = waits(&held) {
-            if request.describe_only {
+            if let Some(variable) = analysis.variables.first() {
+                decision.effect = Effect::Deny;
+                decision.refusal = Some(unbound(variable));
+            } else if request.describe_only {
                 decision.redact_errors = true;
             } else {
                 decision.effect = Effect::Hold;
@@ -120,6 +123,18 @@ struct Judge<'a> {
     selected: &'a [&'a Entry],
     principal: &'a Principal,
     analysis: &'a Analysis,
+}
+
+/// An approval is for one text: what a variable in it holds can change until it runs.
+fn unbound(variable: &str) -> Refusal {
+    Refusal {
+        code: Code::SessionPinned,
+        rule: None,
+        message: format!(
+            "it needs an approval, and what ${variable} holds could change before it runs"
+        ),
+        hint: Some(format!("write the value itself in place of ${variable}")),
+    }
 }
 
 /// What all mask rules together say of one column.

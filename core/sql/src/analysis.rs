@@ -24,6 +24,10 @@ pub struct Analysis {
     /// What `USE` names, part by part as stored; empty for every other statement. The state of a session is what the
     /// server says, this is for where no server is.
     pub switches_to: Vec<String>,
+    /// The session variables that it sets, as stored, and the columns that can be seen in each.
+    pub sets: Vec<(String, Vec<Column>)>,
+    /// The session variables that it reads.
+    pub variables: BTreeSet<String>,
     /// Every object it touches, and how.
     pub objects: Vec<Touch>,
     /// The catalog's entries of the objects it reads, views and what is behind them.

@@ -155,6 +155,7 @@ fn explain(
     analysis.temporary = plan.temporary;
     analysis.risks = plan.risks;
     analysis.functions = plan.functions;
+    analysis.variables = plan.variables;
     analysis.uses = plan.uses;
     analysis.flows = plan.flows;
     analysis.missing = plan.missing;
@@ -219,6 +220,8 @@ impl Analysis {
             problem: None,
             form: Form::Ordinary,
             switches_to: Vec::new(),
+            sets: Vec::new(),
+            variables: BTreeSet::new(),
             objects: Vec::new(),
             tables: Vec::new(),
             others: Vec::new(),

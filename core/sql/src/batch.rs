@@ -81,6 +81,8 @@ impl Analysis {
             all.temporary |= other.temporary;
             all.risks.extend(other.risks.iter().copied());
             all.functions.extend(other.functions.iter().cloned());
+            all.variables.extend(other.variables.iter().cloned());
+            all.sets.extend(other.sets.iter().cloned());
             all.uses.extend(other.uses.iter().cloned());
             all.flows.extend(other.flows.iter().cloned());
             all.missing.extend(other.missing.iter().cloned());

@@ -5,9 +5,10 @@ mod settings;
 
 use std::sync::Arc;
 
-use crate::lexer::{Class, Token};
+use crate::dialect::{self, ast};
+use crate::lexer::{Class, Token, lex};
 use crate::lineage::{Resolver, named, unsupported};
-use crate::{Access, Analysis, Lineage, Name, Problem, Reason, Thing, Word};
+use crate::{Access, Analysis, Lineage, Name, Problem, Reason, Sink, Thing, Word};
 
 /// Session parameters that change how values look or how long statements may take, not what they mean.
 const PARAMETERS: &[&str] = &[
@@ -155,7 +156,7 @@ pub(crate) fn read(
         | Word::UseWarehouse
         | Word::UseDatabase
         | Word::UseSchema => analysis.switches_to = reader.switch()?,
-        Word::Set => reader.set()?,
+        Word::Set => reader.set(resolver, analysis)?,
         Word::Unset => {
             reader.skip();
             reader.name()?;
@@ -441,14 +442,52 @@ impl Reader<'_> {
         self.name()
     }
 
-    fn set(&mut self) -> Result<(), Problem> {
+    /// `SET name = value` or `SET (name, name) = (value, value)`; the values are those of a query without FROM.
+    fn set(&mut self, resolver: &mut Resolver<'_>, analysis: &mut Analysis) -> Result<(), Problem> {
         self.skip();
-        self.name()?;
-        if !self.take_symbol('=') {
+        let mut names = Vec::new();
+        let several = self.take_symbol('(');
+        loop {
+            match self.identifier() {
+                Some(name) => names.push(name),
+                None => return self.missing("the name of a variable"),
+            }
+            if !several || !self.take_symbol(',') {
+                break;
+            }
+        }
+        if several && !self.take_symbol(')') || !self.take_symbol('=') {
             return self.missing("`=`");
         }
-        if !self.literal() {
-            return Err(unsupported("SET to something other than a literal"));
+        let mut values = self.tokens.get(self.at..).unwrap_or_default();
+        self.at = self.tokens.len();
+        if several {
+            values = match values {
+                [open, inner @ .., close]
+                    if open.is_symbol(self.text, '(') && close.is_symbol(self.text, ')') =>
+                {
+                    inner
+                }
+                _ => return self.missing("a value for each variable, in brackets"),
+            };
+        }
+        let (Some(first), Some(last)) = (values.first(), values.last()) else {
+            return self.missing("a value");
+        };
+        let query = format!("SELECT {}", self.text.get(first.start..last.end).unwrap_or_default());
+        let ast::Statement::Query(query) = dialect::parse(&query, &lex(&query).tokens)? else {
+            return Err(unsupported("SET to this"));
+        };
+        let fields = resolver.output(&query)?;
+        if fields.len() != names.len() {
+            return Err(unsupported("SET to another number of values than there are names"));
+        }
+        if resolver.reads_rows() {
+            analysis.words.push(Word::Select);
+        }
+        for (name, field) in names.into_iter().zip(fields) {
+            analysis.sets.push((name, resolver.named(&field.provenance.sources)));
+            resolver.flow(field.provenance.sources, Sink::Variable);
         }
         Ok(())
     }

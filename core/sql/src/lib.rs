@@ -33,5 +33,5 @@ pub use analyze::analyze;
 pub use batch::split;
 pub use catalog::{Catalog, CatalogColumn, Definition, Object};
 pub use name::Name;
-pub use session::Session;
+pub use session::{Session, Variables};
 pub use word::{Effect, Group, Risk, Thing, Word, Words};

@@ -26,6 +26,7 @@ use crate::{
     Access, Against, Analysis, Catalog, Column, Flow, Lineage, Name, Output, Place, Problem,
     Reason, Session, Sink, Touch, Use,
 };
+use class::Class;
 
 #[cfg(test)]
 pub(crate) use matching::is_function as is_pattern_function;
@@ -52,6 +53,7 @@ pub(crate) struct Resolver<'a> {
     depth: usize,
     touches: BTreeSet<Touch>,
     functions: BTreeSet<String>,
+    variables: BTreeSet<String>,
     uses: Vec<(Place, Vec<Id>, Steering)>,
     flows: Vec<(Vec<Id>, Sink)>,
     missing: BTreeSet<Name>,
@@ -82,6 +84,7 @@ impl<'a> Resolver<'a> {
             depth: 0,
             touches: BTreeSet::new(),
             functions: BTreeSet::new(),
+            variables: BTreeSet::new(),
             uses: Vec::new(),
             flows: Vec::new(),
             missing: BTreeSet::new(),
@@ -101,16 +104,17 @@ impl<'a> Resolver<'a> {
             analysis.lineage = Lineage::Unknown(why.to_owned());
         }
         let column = |id: &Id| self.columns.get(*id as usize).cloned();
-        let named = |ids: &[Id]| ids.iter().filter_map(column).collect::<Vec<_>>();
+        let named = |ids: &[Id]| self.named(ids);
         analysis.objects.extend(self.touches.iter().cloned());
         analysis.objects.sort();
         analysis.objects.dedup();
         let others =
             analysis.objects.iter().filter(|touch| !self.tables.contains_key(&*touch.name));
         analysis.others.extend(others.filter_map(|touch| self.catalog.get(&touch.name).cloned()));
-        analysis.tables.extend(self.tables.into_values());
+        analysis.tables.extend(self.tables.values().cloned());
         analysis.tables.sort_by(|one, two| one.name.cmp(&two.name));
         analysis.functions.extend(self.functions.iter().cloned());
+        analysis.variables.extend(self.variables.iter().cloned());
         analysis.missing.extend(self.missing.iter().cloned());
         let mut seen = std::collections::HashSet::new();
         for found in &self.uses {
@@ -201,6 +205,32 @@ impl<'a> Resolver<'a> {
         if self.catalog.get(name).is_none() {
             self.missing.insert(name.clone());
         }
+    }
+
+    /// What can be seen in a session variable.
+    pub(crate) fn variable(&mut self, name: String) -> Result<Provenance, Problem> {
+        let columns = match self.session.variables.columns(&name) {
+            Some(columns) if self.inside.is_empty() => columns,
+            _ => {
+                return Err(unsupported(&format!(
+                    "session variable ${name}, which no SET of this session is known to have set,"
+                )));
+            }
+        };
+        self.variables.insert(name);
+        if columns.is_empty() {
+            return Ok(Provenance::constant().of(Class::Other));
+        }
+        let mut sources = Vec::with_capacity(columns.len());
+        for column in columns {
+            sources.push(self.id(&column.object, &column.name));
+        }
+        Ok(Provenance { sources, ..Provenance::clean() })
+    }
+
+    /// The columns behind their numbers.
+    pub(crate) fn named(&self, ids: &[Id]) -> Vec<Column> {
+        ids.iter().filter_map(|id| self.columns.get(*id as usize).cloned()).collect()
     }
 
     /// Whether rows of an object of the account were read so far.

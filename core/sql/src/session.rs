@@ -1,5 +1,9 @@
 //! What of the session's state changes the meaning of a text.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{Analysis, Column, Effect, Word};
+
 /// The state of a session, tracked from the server's answers, never from the text of statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
@@ -17,4 +21,36 @@ pub struct Session {
     pub search_path: bool,
     /// Temporary objects that this session created (they could shadow a name of the catalog).
     pub temporary: Vec<crate::Name>,
+    /// Its variables, from the statements that set them: no answer speaks of them.
+    pub variables: Variables,
+}
+
+/// What can be seen in the variables of a session.
+///
+/// Statements of one session can overlap, so nothing is ever taken back: a variable may hold whatever any statement so
+/// far could have put into it. Which value that is, nobody knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    columns: BTreeMap<String, BTreeSet<Column>>,
+    /// Something ran that may have set any of them to anything.
+    lost: bool,
+}
+
+impl Variables {
+    /// Takes over what a statement sets, before it runs.
+    pub fn follow(&mut self, analysis: &Analysis) {
+        let is_known = match analysis.word {
+            Word::Set => analysis.problem.is_none(),
+            word => word.effect() != Effect::Opaque,
+        };
+        self.lost |= !is_known;
+        for (name, columns) in &analysis.sets {
+            self.columns.entry(name.clone()).or_default().extend(columns.iter().cloned());
+        }
+    }
+
+    /// The columns that can be seen in a variable; nothing where that is not known.
+    pub(crate) fn columns(&self, name: &str) -> Option<&BTreeSet<Column>> {
+        self.columns.get(name).filter(|_| !self.lost)
+    }
 }

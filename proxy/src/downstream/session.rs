@@ -410,6 +410,12 @@ impl Session {
         }
     }
 
+    /// Statements are about to run: from now on the session's variables may hold what they set.
+    pub(crate) fn about_to_run<'a>(&self, analyses: impl Iterator<Item = &'a sql::Analysis>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        analyses.for_each(|analysis| state.variables.follow(analysis));
+    }
+
     /// Temporary objects that a statement made.
     pub(crate) fn made_temporary(&self, names: impl IntoIterator<Item = sql::Name>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -41,6 +41,12 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
+    /// What each statement in it is.
+    pub(crate) fn analyses(&self) -> impl Iterator<Item = &Analysis> {
+        let lone = self.parts.is_empty().then_some(&self.analysis);
+        self.parts.iter().map(|(_, analysis, _)| analysis).chain(lone)
+    }
+
     /// How many statements there are in it.
     pub(crate) fn statements(&self) -> usize {
         self.parts.len().max(1)
@@ -64,11 +70,13 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         return part.judged.clone();
     }
     let started = Instant::now();
-    let state = session.state();
+    let mut state = session.state();
     let texts = texts(ask);
     let (mut analyses, mut learned) = (Vec::new(), Ok(()));
     for text in texts.as_deref().unwrap_or(&[&ask.request.sql]) {
         let (analysis, known) = understand(text, &state, session, parts).await;
+        // The next one reads the variables that this one sets.
+        state.variables.follow(&analysis);
         analyses.push(analysis);
         learned = learned.and(known);
     }

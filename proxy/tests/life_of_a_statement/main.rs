@@ -54,7 +54,7 @@ fn document(text: &str) -> policy::Document {
 fn policy() -> policy::Document {
     document(
         r#"{"name": "team/agents", "generation": 3,
-            "statements": {"allow": ["Select", "Insert", "Update", "Delete"]},
+            "statements": {"allow": ["Select", "Insert", "Update", "Delete", "Set"]},
             "objects": [{"effect": "Allow", "tables": ["DEMO.PUBLIC.*"]},
                         {"effect": "Deny", "tables": ["DEMO.PUBLIC.SECRETS"], "message": "not for agents",
                          "hint": "use CUSTOMERS"}],
@@ -255,6 +255,25 @@ async fn a_denied_statement_is_one_clean_error_and_never_leaves_the_pod() {
     assert_eq!(denied["data"]["sqlState"], "42501");
     assert!(message(&denied).contains("Hint: use CUSTOMERS"), "{denied}");
     assert!(scene.account.statements().is_empty());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_s_variables_are_what_it_set_them_to_and_nobody_else_s() {
+    let scene = Scene::set().await;
+    let (one, other) = (scene.driver().await, scene.driver().await);
+    let read = "select id, $since as email from customers";
+    let unset = one.query(read).await;
+    assert!(message(&unset).contains("session variable $SINCE"), "{unset}");
+    assert_eq!(one.query("set since = '2024-01-01'::date").await["success"], true);
+    assert_eq!(one.query(read).await["data"]["rowset"], json!([["1", "ada@example.com"]]));
+    let foreign = other.query(read).await;
+    assert!(message(&foreign).starts_with("FG-2001"), "{foreign}");
+    // What waits for a human is for its text alone.
+    let held = one.query("delete from customers where $since = $since").await;
+    assert!(message(&held).starts_with("FG-2008"), "{held}");
+    let masked = one.query("set since = (select max(email) from customers)").await;
+    assert!(message(&masked).starts_with("FG-2006"), "{masked}");
     scene.end().await;
 }
 

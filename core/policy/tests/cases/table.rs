@@ -41,6 +41,9 @@ struct HumanForm {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
     pub(crate) sql: String,
+    /// What the session ran before.
+    #[serde(default)]
+    prior: Vec<String>,
     /// `allow`, `mask:[0,2]`, `approve` or `deny FG-2003`; followed by ` (lifted FG-2003)` where Audit lifted something.
     expect: String,
     /// Positions that are masked although it waits.
@@ -61,11 +64,21 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn decide(&self, text: &str) -> (Analysis, Decision) {
-        let analysis = sql::analyze(text, &self.session, &self.catalog);
+        self.decide_after(&[], text)
+    }
+
+    /// In a session that ran these statements before.
+    fn decide_after(&self, prior: &[String], text: &str) -> (Analysis, Decision) {
+        let mut session = self.session.clone();
+        for statement in prior {
+            let analysis = sql::analyze(statement, &session, &self.catalog);
+            session.variables.follow(&analysis);
+        }
+        let analysis = sql::analyze(text, &session, &self.catalog);
         let decision = self.policy.decide(&Request {
             principal: &self.principal,
             analysis: &analysis,
-            session: &self.session,
+            session: &session,
             describe_only: false,
         });
         (analysis, decision)
@@ -101,7 +114,7 @@ impl Table {
         let judge = self.judge();
         let mut wrong = Vec::new();
         for line in &self.cases {
-            let (_, decision) = judge.decide(&line.sql);
+            let (_, decision) = judge.decide_after(&line.prior, &line.sql);
             let mut found = verdict(&decision);
             if found == "deny" {
                 found = format!("deny {}", decision.code());

@@ -402,7 +402,7 @@ impl Resolver<'_> {
                 .and_then(|index| scope.visible.get(index))
                 .map(|visible| visible.provenance.clone())
                 .ok_or_else(|| named(&format!("there is no column {name} in FROM"))),
-            None => Err(unsupported("a session variable in a query")),
+            None => self.variable(crate::name::fold(name.trim_start_matches('$'))),
         }
     }
 
