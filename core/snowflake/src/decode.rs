@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 
 /// Why bytes are not a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,14 +61,23 @@ pub fn strict(bytes: &[u8], limits: &Limits) -> Result<(), Malformed> {
     let walked = walk.deserialize(&mut json).and_then(|()| json.end());
     match (walked, exceeded) {
         (_, Some(exceeded)) => Err(exceeded),
-        (Err(error), None) => Err(Malformed::Json(error.to_string())),
+        (Err(error), None) => Err(Malformed::Json(unquoted(&error))),
         (Ok(()), None) => Ok(()),
     }
 }
 
 /// Decodes a message that [`strict`] passed.
 pub(crate) fn from_slice<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> {
-    serde_json::from_slice(bytes).map_err(|error| Malformed::Json(error.to_string()))
+    serde_json::from_slice(bytes).map_err(|error| Malformed::Json(unquoted(&error)))
+}
+
+/// What is wrong with JSON, without a word of it: it may be rows that were to be masked, or a token.
+pub(crate) fn unquoted(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if error.classify() != Category::Data || text.starts_with("missing field") {
+        return text;
+    }
+    format!("a value is not what it should be at line {} column {}", error.line(), error.column())
 }
 
 /// One step of the walk through a value.
@@ -212,6 +222,28 @@ mod tests {
         ] {
             assert!(strict(body, &Limits::default()).is_err(), "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_a_word_of_the_body() {
+        for body in [
+            r#"{"success":"secret"}"#,
+            r#"{"success":true,"data":"secret"}"#,
+            r#"{"success":true,"data":{"secret":1,"secret":2}}"#,
+            r#"{"success":true,"code":{"secret":1}}"#,
+            r#"{"success":true,"data":{"a":secret}}"#,
+        ] {
+            let error = crate::query::Answer::decode(body.as_bytes()).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let missing = from_slice::<Missing>(b"{}").unwrap_err().to_string();
+        assert!(missing.contains("missing field `wanted`"), "{missing}");
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Missing {
+        #[allow(dead_code, reason = "only its absence matters")]
+        wanted: String,
     }
 
     #[test]

@@ -302,6 +302,26 @@ const PASSED_ON_FAILURE: &[&str] = &[
     "queryContext",
 ];
 
+/// Whether a field says what its name promises: words where there could be a sentence about values stay here.
+fn says_no_more(name: &str, raw: &str) -> bool {
+    let is_number = |raw: &str| raw.parse::<f64>().is_ok();
+    match name {
+        "errorCode" | "sqlState" | "type" | "databaseProvider" => {
+            let word = raw.trim_matches('"');
+            word.len() <= 32
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        }
+        "internalError" | "unredactedFromSecureObject" | "arrayBindSupported" => {
+            matches!(raw, "true" | "false" | "null")
+        }
+        "age" | "line" | "pos" | "total" | "returned" | "numberOfBinds" | "statementTypeId"
+        | "version" | "sendResultTime" => raw == "null" || is_number(raw),
+        "stats" => serde_json::from_str::<BTreeMap<&str, &RawValue>>(raw)
+            .is_ok_and(|stats| stats.values().all(|count| is_number(count.get()))),
+        _ => true,
+    }
+}
+
 impl<'a> Answer<'a> {
     /// Reads an answer.
     pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
@@ -380,6 +400,15 @@ impl<'a> Answer<'a> {
         Ok(format.is_some_and(|format| format.eq_ignore_ascii_case("arrow")))
     }
 
+    /// SQLSTATE of a failure: five letters and digits, or it is none.
+    #[must_use]
+    pub fn sql_state(&self) -> Option<String> {
+        let state: Option<String> = self.get("sqlState").ok().flatten();
+        state.filter(|state| {
+            state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+    }
+
     /// Whether the account wants the driver to move files: it carries stage credentials.
     #[must_use]
     pub fn is_transfer(&self) -> bool {
@@ -403,9 +432,9 @@ impl<'a> Answer<'a> {
 
     /// The answer for the driver: known fields as they came, `edits` in their place, chunks by their new names.
     pub fn encode(&self, layout: &Layout, edits: &Edits) -> Result<Vec<u8>, Malformed> {
-        let loosened = match self.raw("rowtype") {
-            Some(rowtype) if layout.is_masked() => Some(rows::loosen(rowtype, layout)?),
-            _ => None,
+        let rowtype = match self.raw("rowtype") {
+            Some(rowtype) => rows::rewritten(rowtype, layout)?,
+            None => None,
         };
         let passed = if self.success { PASSED } else { PASSED_ON_FAILURE };
         let mut out =
@@ -422,10 +451,12 @@ impl<'a> Answer<'a> {
             out.extend_from_slice(raw);
         };
         for (name, value) in &self.data.0 {
-            let raw = match (name.as_ref(), &loosened, &edits.rows) {
-                ("rowtype", Some(loosened), _) => loosened.as_bytes(),
+            let raw = match (name.as_ref(), &rowtype, &edits.rows) {
+                ("rowtype", Some(rowtype), _) => rowtype.as_bytes(),
                 (name, _, Some((replaced, rows))) if name == *replaced => rows,
-                (name, ..) if passed.contains(&name) => value.get().as_bytes(),
+                (name, ..) if passed.contains(&name) && says_no_more(name, value.get()) => {
+                    value.get().as_bytes()
+                }
                 _ => continue,
             };
             field(&mut out, name, raw);
@@ -435,12 +466,9 @@ impl<'a> Answer<'a> {
                 serde_json::to_vec(&edits.chunks).map_err(|_| Malformed::Field("chunks"))?;
             field(&mut out, "chunks", &chunks);
         }
-        let message = match &edits.message {
-            Some(message) => Some(message),
-            None => self.message.as_ref(),
-        };
+        let code = self.code.as_deref().filter(|code| code.parse::<u32>().is_ok());
         let tail =
-            serde_json::json!({ "code": self.code, "message": message, "success": self.success });
+            serde_json::json!({ "code": code, "message": edits.message, "success": self.success });
         let tail = tail.to_string();
         out.extend_from_slice(b"},");
         out.extend_from_slice(tail.trim_start_matches('{').as_bytes());
@@ -455,7 +483,7 @@ pub struct Edits {
     pub rows: Option<(&'static str, Vec<u8>)>,
     /// The chunks under their new names.
     pub chunks: Vec<Chunk>,
-    /// A text in place of the account's.
+    /// What is said in words; the account's own words are never passed on by themselves, as they may quote values.
     pub message: Option<String>,
 }
 
@@ -542,6 +570,30 @@ mod tests {
         let out = String::from_utf8(answer.encode(&layout, &edits).unwrap()).unwrap();
         assert!(!out.contains("store") && !out.contains("qrmk") && !out.contains("creds"));
         insta::assert_snapshot!(out);
+    }
+
+    #[test]
+    fn a_field_that_says_more_than_its_name_stays_here() {
+        let answer = |success: bool| {
+            format!(
+                r#"{{"data":{{"rowtype":[{{"name":"A","type":"text","sample":"secret"}}],"rowset":[],"total":"secret",
+                "stats":{{"numRowsInserted":1,"first":"secret"}},"statementTypeId":4096,"errorCode":"the secret",
+                "sqlState":"a secret","type":"EXECUTION","line":"secret","pos":7,"warnings":["secret"],
+                "queryContext":{{"entries":[]}}}},
+                "code":"the secret","message":"secret","success":{success}}}"#
+            )
+        };
+        for success in [true, false] {
+            let body = answer(success);
+            let answer = Answer::decode(body.as_bytes()).unwrap();
+            let layout = Layout::plain(answer.columns().unwrap());
+            let out =
+                String::from_utf8(answer.encode(&layout, &Edits::default()).unwrap()).unwrap();
+            assert!(!out.contains("secret"), "{out}");
+            let kept = if success { "4096" } else { "EXECUTION" };
+            assert!(out.contains(kept) && out.contains("entries"), "{out}");
+            assert_eq!(answer.sql_state(), None);
+        }
     }
 
     #[test]

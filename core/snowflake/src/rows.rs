@@ -8,7 +8,9 @@ mod json;
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::decode::{self, Malformed};
 pub use crate::value::{Column, Kind, Value};
@@ -116,16 +118,47 @@ pub fn columns(rowtype: &str) -> Result<Vec<Column>, Malformed> {
         .collect())
 }
 
-/// `rowtype` with masked columns marked nullable: a mask may give NULL where the table had none.
-pub(crate) fn loosen(rowtype: &str, layout: &Layout) -> Result<String, Malformed> {
-    let mut entries: Vec<serde_json::Map<String, serde_json::Value>> =
-        decode::from_slice(rowtype.as_bytes())?;
-    for (entry, mask) in entries.iter_mut().zip(&layout.masks) {
-        if mask.is_some() {
-            entry.insert("nullable".to_owned(), true.into());
+/// What a driver learns of a column; whatever else an account says of it stays here.
+const SAID: &[&str] = &[
+    "name",
+    "database",
+    "schema",
+    "table",
+    "type",
+    "precision",
+    "scale",
+    "length",
+    "byteLength",
+    "nullable",
+    "collation",
+    "fields",
+    "extTypeName",
+    "isAutoIncrement",
+    "fixed",
+    "dimension",
+    "vectorDimension",
+    "outputType",
+];
+
+/// `rowtype` as a driver gets it, where that is not what it was: with the fields that drivers know, and with masked
+/// columns marked nullable, as a mask may give NULL where the table had none.
+pub(crate) fn rewritten(rowtype: &str, layout: &Layout) -> Result<Option<String>, Malformed> {
+    let mut entries: Vec<IndexMap<&str, &RawValue>> = decode::from_slice(rowtype.as_bytes())?;
+    let mut is_other = layout.is_masked();
+    let yes: Box<RawValue> =
+        serde_json::value::to_raw_value(&true).map_err(|_| Malformed::Field("rowtype"))?;
+    for (position, entry) in entries.iter_mut().enumerate() {
+        let before = entry.len();
+        entry.retain(|name, _| SAID.contains(name));
+        is_other |= entry.len() != before;
+        if matches!(layout.masks.get(position), Some(Some(_))) {
+            entry.insert("nullable", &yes);
         }
     }
-    serde_json::to_string(&entries).map_err(|_| Malformed::Field("rowtype"))
+    if !is_other {
+        return Ok(None);
+    }
+    serde_json::to_string(&entries).map(Some).map_err(|_| Malformed::Field("rowtype"))
 }
 
 #[cfg(test)]
@@ -191,13 +224,20 @@ pub(crate) mod tests {
 
     #[test]
     fn a_masked_column_is_nullable_and_keeps_its_other_words() {
-        let rowtype = r#"[{"name":"A","type":"fixed","nullable":false,"scale":0,"precision":38,"x":12345678901234567},{"name":"B","type":"text","nullable":false}]"#;
+        let rowtype = r#"[{"name":"A","type":"fixed","nullable":false,"scale":0,"precision":38,"length":12345678901234567},{"name":"B","type":"text","nullable":false}]"#;
         let mut layout = Layout::plain(columns(rowtype).unwrap());
+        assert_eq!(rewritten(rowtype, &layout).unwrap(), None);
         layout.masks[0] = Some(Arc::new(Same));
-        let loose = loosen(rowtype, &layout).unwrap();
-        let loose: serde_json::Value = serde_json::from_str(&loose).unwrap();
-        assert_eq!(loose[0]["nullable"], true);
-        assert_eq!(loose[0]["x"], 12_345_678_901_234_567_u64);
-        assert_eq!(loose[1]["nullable"], false);
+        let written = rewritten(rowtype, &layout).unwrap().unwrap();
+        let expected = rowtype.replacen("false", "true", 1);
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn what_no_driver_knows_of_a_column_is_left_out() {
+        let rowtype = r#"[{"name":"A","type":"text","sample":"secret","defaultValue":"secret","collation":null}]"#;
+        let layout = Layout::plain(columns(rowtype).unwrap());
+        let written = rewritten(rowtype, &layout).unwrap();
+        assert_eq!(written.as_deref(), Some(r#"[{"name":"A","type":"text","collation":null}]"#));
     }
 }

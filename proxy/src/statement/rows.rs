@@ -313,7 +313,7 @@ impl Plan {
             Ok(body) => End::Failed {
                 body,
                 code,
-                sql_state: answer.get("sqlState").ok().flatten(),
+                sql_state: answer.sql_state(),
                 message,
                 query_id: answer.query_id().ok().flatten(),
             },
@@ -335,16 +335,17 @@ impl Plan {
             if predicted.len() != columns.len() {
                 return Err(mismatch(format!("{} instead of {}", columns.len(), predicted.len())));
             }
-            for (column, name) in columns.iter().zip(predicted) {
+            for (position, (column, name)) in (1..).zip(columns.iter().zip(predicted)) {
+                // Its name stays here: it could be made of a value.
                 if name.as_ref().is_some_and(|name| *name != column.name) {
-                    return Err(mismatch(format!("a column is named {}", column.name)));
+                    return Err(mismatch(format!("column {position} has another name")));
                 }
             }
         }
         let mut layout = Layout::plain(columns);
         for mask in &self.decision.masks {
             let Some(column) = layout.columns.get(mask.position) else {
-                return Err(mismatch(format!("there is no column {}", mask.position)));
+                return Err(mismatch(format!("there is no column {}", mask.position + 1)));
             };
             let kind = policy::Kind::of(&column.word, column.precision, column.scale);
             let mask_of = ColumnMask { mask: mask.mask.clone(), key: self.key.clone(), kind };

@@ -466,7 +466,14 @@ async fn answers_that_are_not_understood_release_nothing() {
     let swapped = rows(&["EMAIL", "ID"], &[&["ada@example.com", "1"]]);
     let mut two = rows(&["ID", "EMAIL"], &[&["1", "ada@example.com"]]);
     two["data"]["queryResultFormat"] = "arrow".into();
+    let mut flat = rows(&["ID", "EMAIL"], &[]);
+    flat["data"]["rowset"] = json!(["ada@example.com"]);
+    let named = rows(&["ID", "ada@example.com"], &[]);
+    let text = json!({"data": "ada@example.com", "success": true});
     for (told, code) in [
+        (Told::json(&flat), "FG-4003"),
+        (Told::json(&named), "FG-2014"),
+        (Told::json(&text), "FG-4003"),
         (Told { body: b"<html>oops</html>".to_vec(), ..Told::json(&json!({})) }, "FG-4003"),
         (Told { body: b"{\"data\":{\"rowset\":[[".to_vec(), ..Told::json(&json!({})) }, "FG-4003"),
         (Told::json(&short), "FG-4003"),
@@ -482,6 +489,10 @@ async fn answers_that_are_not_understood_release_nothing() {
         let answer = driver.query("select id, email from customers").await;
         assert!(message(&answer).starts_with(code), "{body}: {answer}");
         assert!(!answer.to_string().contains("ada@example.com"), "{answer}");
+        let id = answer["data"]["queryId"].as_str().unwrap();
+        let (_, status) = driver.get(&format!("/monitoring/queries/{id}")).await;
+        assert_eq!(status["data"]["queries"][0]["status"], "FAILED_WITH_ERROR", "{status}");
+        assert!(!status.to_string().contains("ada@example.com"), "{status}");
     }
     scene.end().await;
 }

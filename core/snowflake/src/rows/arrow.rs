@@ -25,7 +25,9 @@ use super::{Column, Kind, Layout, Mask, Masked, RowsError, Value};
 
 impl From<ArrowError> for RowsError {
     fn from(error: ArrowError) -> Self {
-        Self::Unreadable(error.to_string())
+        // What follows the kind of error may quote a value.
+        let text = error.to_string();
+        Self::Unreadable(text.split(':').next().unwrap_or_default().to_owned())
     }
 }
 

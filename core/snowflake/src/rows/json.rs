@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Column, Kind, Layout, Masked, RowsError, Value};
+use crate::decode::unquoted;
 
 /// Masks `rowset`: a list of rows.
 pub fn mask_rowset(rowset: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
@@ -17,7 +18,7 @@ pub fn mask_rowset(rowset: &[u8], layout: &Layout) -> Result<Masked, RowsError> 
     let walked = walk.deserialize(&mut json).and_then(|()| json.end());
     match (walked, failure) {
         (_, Some(failure)) => Err(failure),
-        (Err(error), None) => Err(RowsError::Unreadable(error.to_string())),
+        (Err(error), None) => Err(RowsError::Unreadable(unquoted(&error))),
         (Ok(()), None) => Ok(out),
     }
 }
@@ -96,7 +97,7 @@ fn write_row(row: &[&RawValue], layout: &Layout, out: &mut Masked) -> Result<(),
         let value = read(column, text.as_deref()).ok_or(RowsError::Cell { position })?;
         match write(column, &mask.apply(column, value)) {
             Some(text) => serde_json::to_writer(&mut out.bytes, &text)
-                .map_err(|error| RowsError::Unreadable(error.to_string()))?,
+                .map_err(|error| RowsError::Unreadable(unquoted(&error)))?,
             None => out.bytes.extend_from_slice(b"null"),
         }
         out.masked_cells += 1;
@@ -337,6 +338,14 @@ mod tests {
         let chunk = mask_chunk(br#"["a","1001"],["b",null]"#, &two).unwrap();
         assert_eq!(text(&chunk), r#"["***","1000"],["***",null]"#);
         assert_eq!(mask_chunk(b"", &two).unwrap().rows, 0);
+    }
+
+    #[test]
+    fn rows_that_are_none_are_not_quoted() {
+        for rows in [r#"["secret"]"#, r#"[{"secret":1}]"#, r#"{"secret":1}"#, r#""secret""#] {
+            let error = mask_rowset(rows.as_bytes(), &all(Some(Arc::new(Stamp)))).unwrap_err();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
     }
 
     proptest! {
