@@ -290,7 +290,7 @@ impl Account {
             described_job: None,
         };
         let path = format!("/queries/v1/query-request?requestId={request}");
-        let mut body = self.post(&path, query.encode(), Some(session)).await?;
+        let mut body = self.post(&path, query.encode(1), Some(session)).await?;
         let deadline = Instant::now() + STATEMENT_TIMEOUT;
         loop {
             let answer = Answer::decode(&body)?;
