@@ -451,8 +451,9 @@ impl<'a> Judge<'a> {
     /// Masked columns that steer, where no approval rule takes them or the mask rule forbids it.
     fn uses(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let taken = self.takes_masked_use();
         for (column, spec, place) in self.steering() {
-            if spec.predicate_use != PredicateUse::Deny && self.takes_masked_use() {
+            if spec.predicate_use != PredicateUse::Deny && taken {
                 continue;
             }
             let hint = if spec.predicate_use == PredicateUse::Deny {

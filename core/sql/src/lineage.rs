@@ -36,6 +36,12 @@ pub(crate) use scope::{Ctes, Field, Fields, Relation, Scope};
 /// Expressions and queries inside of each other, all kinds of recursion together.
 const DEPTH: usize = 4_000;
 
+/// What following names may cost in one text: comparing two names costs 1. A short text can make columns without end
+/// (`WITH b AS (SELECT x.*, y.* FROM a x, a y), ...` doubles them), and look each of them up.
+const COST: usize = 200_000_000;
+/// What a column costs that is made.
+const COLUMN: usize = 400;
+
 /// Walks one statement and collects what it finds.
 pub(crate) struct Resolver<'a> {
     pub(crate) session: &'a Session,
@@ -51,6 +57,8 @@ pub(crate) struct Resolver<'a> {
     /// CTEs with a set operation that are being defined: whether their name means them or an object is unclear.
     defining: Vec<String>,
     depth: usize,
+    /// What following names has cost so far.
+    cost: usize,
     touches: BTreeSet<Touch>,
     functions: BTreeSet<String>,
     variables: BTreeSet<String>,
@@ -82,6 +90,7 @@ impl<'a> Resolver<'a> {
             inside: Vec::new(),
             defining: Vec::new(),
             depth: 0,
+            cost: 0,
             touches: BTreeSet::new(),
             functions: BTreeSet::new(),
             variables: BTreeSet::new(),
@@ -132,10 +141,10 @@ impl<'a> Resolver<'a> {
             };
             analysis.uses.push(Use { place: *place, columns: named(ids), against });
         }
-        for (ids, sink) in &self.flows {
-            let flow = Flow { columns: named(ids), sink: sink.clone() };
-            if !analysis.flows.contains(&flow) {
-                analysis.flows.push(flow);
+        let mut seen = BTreeSet::new();
+        for found @ (ids, sink) in &self.flows {
+            if seen.insert(found) {
+                analysis.flows.push(Flow { columns: named(ids), sink: sink.clone() });
             }
         }
     }
@@ -247,6 +256,24 @@ impl<'a> Resolver<'a> {
         let id = Id::try_from(self.columns.len()).unwrap_or(Id::MAX);
         self.columns.push(Column { object: Arc::clone(object), name: name.into() });
         id
+    }
+
+    /// Names are compared with this many others.
+    fn look_through(&mut self, names: usize) -> Result<(), Problem> {
+        self.cost = self.cost.saturating_add(names);
+        if self.cost <= COST {
+            return Ok(());
+        }
+        Err(Problem {
+            reason: Reason::Limit,
+            message: "more columns than can be followed; name only those that you need".into(),
+            offset: None,
+        })
+    }
+
+    /// This many columns are made.
+    fn widen(&mut self, columns: usize) -> Result<(), Problem> {
+        self.look_through(columns.saturating_mul(COLUMN))
     }
 
     /// One step deeper into the tree.

@@ -90,6 +90,30 @@ fn deep_and_long_texts_are_refused_before_they_are_parsed() {
 }
 
 #[test]
+fn short_texts_with_columns_without_end_are_refused() {
+    let doubled = |text: String, level: usize| {
+        format!("{text}, a{level} AS (SELECT x.*, y.* FROM a{0} x, a{0} y)", level - 1)
+    };
+    let begin = "WITH a0 AS (SELECT * FROM t)".to_owned();
+    let columns = |count: usize| {
+        let names: Vec<String> = (0..count).map(|index| format!("a AS c{index}")).collect();
+        format!("SELECT {} FROM t", names.join(", "))
+    };
+    let texts = [
+        format!("{} SELECT COUNT(*) FROM a40", (1..=40).fold(begin, doubled)),
+        format!("SELECT {}1 FROM ({}) x", "x.*, ".repeat(20_000), columns(5_000)),
+        format!("SELECT {}1 FROM ({}) x", "HASH(*), ".repeat(20_000), columns(5_000)),
+        format!("SELECT 1 FROM ({0}) x NATURAL JOIN ({0}) y", columns(16_000)),
+        format!("{0} UNION BY NAME {0}", columns(16_000)),
+    ];
+    for text in texts {
+        let analysis = analyze(&text, &session(), &catalog());
+        let reason = analysis.problem.map(|problem| problem.reason);
+        assert_eq!(reason, Some(Reason::Limit), "{}...", &text[..60]);
+    }
+}
+
+#[test]
 fn texts_at_the_limits_are_analyzed_on_a_small_stack() {
     let texts = [
         format!("SELECT 1{}", "+1".repeat(490)),

@@ -465,6 +465,7 @@ impl Resolver<'_> {
         let Some((name, qualifier)) = parts.split_last() else {
             return Err(named("an empty name"));
         };
+        self.look_through(scope.len())?;
         let found = match qualifier {
             [] => scope.column(name),
             _ => scope.qualified(qualifier, name),

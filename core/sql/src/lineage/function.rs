@@ -287,7 +287,10 @@ impl Resolver<'_> {
                 }
                 // COUNT(*) counts rows; any other call sees every column.
                 ast::FunctionArgExpr::Wildcard if name == "COUNT" => found.bare = false,
-                ast::FunctionArgExpr::Wildcard => found.of_star(&scope.star()),
+                ast::FunctionArgExpr::Wildcard => {
+                    self.widen(scope.visible.len())?;
+                    found.of_star(&scope.star());
+                }
                 ast::FunctionArgExpr::WildcardWithOptions(options) => {
                     let fields = self.starred(options, scope)?;
                     found.of_star(&self.star(fields, options, scope)?);

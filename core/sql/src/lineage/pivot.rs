@@ -37,6 +37,7 @@ impl Resolver<'_> {
             used.extend(column_names(expr, inner)?);
         }
         let value = value.mixed_rows();
+        self.look_through(used.len().saturating_mul(inner.visible.len()))?;
         let mut fields = left_over(inner, &used);
         // What is kept is grouped by.
         for kept in fields.iter().filter(|kept| !kept.provenance.is_bare()) {
@@ -105,6 +106,7 @@ impl Resolver<'_> {
                 used.push(column);
             }
         }
+        self.look_through(used.len().saturating_mul(inner.visible.len()))?;
         let mut fields = left_over(inner, &used);
         fields.push(Field { name: Some(stored(name)?), provenance: Provenance::clean() });
         for (value, provenance) in values.iter().zip(shown) {

@@ -216,6 +216,10 @@ impl Resolver<'_> {
                 true
             }
         };
+        self.widen(left.len().max(right.len()))?;
+        if by_name {
+            self.look_through((left.len() + right.len()).saturating_pow(2))?;
+        }
         let null = Field { name: None, provenance: Provenance::clean() };
         let mut pairs: Vec<(Option<String>, &Field, &Field)> = Vec::new();
         if by_name {
@@ -392,10 +396,12 @@ impl Resolver<'_> {
             match item {
                 ast::SelectItem::UnnamedExpr(expression) => {
                     let provenance = self.expression(expression, scope)?;
+                    self.widen(1 + provenance.sources.len() / 8)?;
                     fields.push(Field { name: implied_name(expression), provenance });
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
                     let provenance = self.expression(expr, scope)?;
+                    self.widen(1 + provenance.sources.len() / 8)?;
                     let name = stored(alias)?;
                     scope.aliases.push((name.clone(), provenance.clone()));
                     fields.push(Field { name: Some(name), provenance });
@@ -517,6 +523,7 @@ impl Resolver<'_> {
         }
         if let ast::Expr::Identifier(identifier) = key {
             let name = stored(identifier)?;
+            self.look_through(fields.len())?;
             let output = fields
                 .iter()
                 .filter(|field| field.name.as_deref() == Some(name.as_str()))

@@ -65,6 +65,11 @@ impl<'a> Ctes<'a> {
             .or_else(|| self.parent.and_then(|parent| parent.find(name)))
     }
 
+    /// How many names may have to be looked through for one.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len() + self.parent.map_or(0, Ctes::len)
+    }
+
     pub(crate) fn inside(parent: &'a Ctes<'a>) -> Self {
         Self { entries: Vec::new(), parent: Some(parent) }
     }
@@ -105,6 +110,12 @@ impl<'a> Scope<'a> {
     pub(crate) fn is_open(&self) -> bool {
         self.relations.iter().any(|relation| relation.rest.is_some())
             || self.parent.is_some_and(Scope::is_open)
+    }
+
+    /// How many names may have to be looked through for one.
+    pub(crate) fn len(&self) -> usize {
+        let here = self.visible.len() + self.aliases.len() + self.relations.len();
+        here + self.parent.map_or(0, Scope::len)
     }
 
     /// What the columns here come from of which nobody knows the names.

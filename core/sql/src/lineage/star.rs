@@ -15,7 +15,10 @@ impl Resolver<'_> {
         let mut here = Some(scope);
         while let Some(scope) = here {
             match scope.relation(qualifier) {
-                Ok(Some(relation)) => return Ok(relation.star()),
+                Ok(Some(relation)) => {
+                    self.widen(relation.fields.len())?;
+                    return Ok(relation.star());
+                }
                 Ok(None) => here = scope.parent,
                 Err(()) => return Err(named("`.*` could mean two relations")),
             }
@@ -35,6 +38,7 @@ impl Resolver<'_> {
                 return self.qualified_star(&relation, scope);
             }
         }
+        self.widen(scope.visible.len())?;
         Ok(scope.star())
     }
 
@@ -72,6 +76,7 @@ impl Resolver<'_> {
                     let [column] = &parts(name)?[..] else {
                         return Err(named("a qualified name in EXCLUDE; write it behind `t.*`"));
                     };
+                    self.look_through(fields.len())?;
                     is_among(&fields, column, scope)?;
                     fields.retain(|field| field.name.as_ref() != Some(column));
                 }
@@ -82,6 +87,7 @@ impl Resolver<'_> {
                 let ast::ReplaceSelectElement { expr, column_name, as_keyword: _ } = &**item;
                 let column = stored(column_name)?;
                 let provenance = self.expression(expr, scope)?;
+                self.look_through(fields.len())?;
                 is_among(&fields, &column, scope)?;
                 for field in fields.iter_mut().filter(|field| field.name.as_ref() == Some(&column))
                 {
@@ -96,6 +102,7 @@ impl Resolver<'_> {
             };
             for ast::IdentWithAlias { ident, alias } in pairs {
                 let (from, to) = (stored(ident)?, stored(alias)?);
+                self.look_through(fields.len())?;
                 is_among(&fields, &from, scope)?;
                 for field in fields.iter_mut().filter(|field| field.name.as_ref() == Some(&from)) {
                     field.name = Some(to.clone());

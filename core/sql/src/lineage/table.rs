@@ -209,6 +209,7 @@ impl Resolver<'_> {
         begin: usize,
         middle: usize,
     ) -> Result<(), Problem> {
+        let sides = scope.visible.len().saturating_sub(begin);
         let shared = match constraint {
             ast::JoinConstraint::None => return Ok(()),
             ast::JoinConstraint::On(condition) => {
@@ -228,6 +229,7 @@ impl Resolver<'_> {
                 return Err(unknown("NATURAL JOIN with columns that only the server knows"));
             }
             ast::JoinConstraint::Natural => {
+                self.look_through(sides.saturating_pow(2))?;
                 let right = &scope.visible[middle..];
                 scope.visible[begin..middle]
                     .iter()
@@ -238,6 +240,7 @@ impl Resolver<'_> {
                     .collect()
             }
         };
+        self.look_through(shared.len().saturating_mul(sides))?;
         let right: Vec<Field> = scope.visible.split_off(middle);
         let left: Vec<Field> = scope.visible.split_off(begin);
         let mut merged = Vec::with_capacity(shared.len());
@@ -495,6 +498,7 @@ impl Resolver<'_> {
     ) -> Result<(), Problem> {
         let parts = parts(name)?;
         if let [only] = parts.as_slice() {
+            self.look_through(scope.ctes.len())?;
             if let Some(fields) = scope.ctes.find(only) {
                 let rows = Rows { fields: Rc::clone(fields), rest: None };
                 return self.place(vec![only.clone()], rows, alias, scope);
@@ -611,6 +615,7 @@ impl Resolver<'_> {
             // No name can mean it: an empty qualifier would be the tail of every other.
             qualifier = vec![String::new()];
         }
+        self.widen(rows.fields.len())?;
         scope.add(Relation { qualifier, fields: rows.fields, rest: rows.rest });
         Ok(())
     }
