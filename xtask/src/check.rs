@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     ("somebody else's statements", crate::corpus::run),
     ("ordinary analytics, and another's lineage", crate::analytics::run),
     ("the stand-in account's own tests", warehouse),
+    ("markers under every mask", crate::markers::run),
 ];
 
 /// Comes last, since it takes longest.
@@ -86,12 +87,9 @@ fn tests() -> Result<()> {
 }
 
 fn warehouse() -> Result<()> {
-    let source = workspace::root().join("e2e/warehouse");
-    let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
-    let environment = python::environment("warehouse", &lists)?;
     process::run(
-        command(&python::program(&environment, "python"), ["-m", "pytest", "-q"])
-            .current_dir(source)
+        command(&python::warehouse()?, ["-m", "pytest", "-q"])
+            .current_dir(workspace::root().join("e2e/warehouse"))
             .env("PYTHONDONTWRITEBYTECODE", "1"),
     )
 }

@@ -13,6 +13,7 @@ mod e2e;
 mod fuzz;
 mod generate;
 mod image;
+mod markers;
 mod process;
 mod progress;
 mod python;
@@ -43,6 +44,8 @@ enum Task {
     Check(check::Arguments),
     /// Decide the benchmark queries, and compare our lineage with another's
     Analytics,
+    /// Look for masked values in everything that leaves Frostgate
+    Markers,
     /// Judge the statements in SQLGlot's own tests
     Corpus,
     /// A real Kubernetes cluster on this machine, in a network namespace of its own
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Check(arguments) => check::run(&arguments),
         Task::Analytics => analytics::run(),
+        Task::Markers => markers::run(),
         Task::Corpus => corpus::run(),
         Task::Cluster(arguments) => cluster::run(arguments),
         Task::Image(arguments) => image::run(&arguments),

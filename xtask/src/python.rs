@@ -34,6 +34,13 @@ pub(crate) fn environment(name: &str, lists: &[PathBuf]) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The Python of the stand-in account and its tests.
+pub(crate) fn warehouse() -> Result<String> {
+    let source = workspace::root().join("e2e/warehouse");
+    let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
+    Ok(program(&environment("warehouse", &lists)?, "python"))
+}
+
 /// The path of a program in an environment.
 pub(crate) fn program(environment: &Path, name: &str) -> String {
     environment.join("bin").join(name).display().to_string()

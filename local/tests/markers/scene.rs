@@ -35,7 +35,8 @@ impl Scene {
         self.account.seed(&table.foundations()).unwrap();
         self.account.seed(&world.script(table)).unwrap();
         for view in table.views() {
-            self.account.seed(&view).unwrap();
+            // Some cases are about views that say what is not so; there is no such view here.
+            let _ = self.account.seed(&view);
         }
     }
 

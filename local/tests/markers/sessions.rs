@@ -8,6 +8,7 @@ use super::driver::{Driver, Format, Login, Seen};
 use super::gate::Gate;
 use super::scene::Scene;
 use super::table::Table;
+use super::world::World;
 
 /// The account's code for a statement that took longer than it may.
 const TIMED_OUT: &str = "000630";
@@ -27,21 +28,23 @@ pub(crate) enum Ending {
     Failed,
     /// It ran and only read.
     Read,
-    /// It ran, and the account or the session is not what it was.
-    Changed,
+    /// It ran and wrote rows.
+    Wrote,
+    /// It ran, and the session or what there is is not what it was.
+    Moved,
 }
 
 impl Ending {
     fn of(answer: &Value) -> Self {
         let message = answer["message"].as_str().unwrap_or_default();
-        match (&answer["success"], &answer["data"]["statementTypeId"]) {
-            (Value::Bool(false), _) if message.starts_with("FG-") => Self::Refused,
-            (Value::Bool(false), _) => Self::Failed,
+        match answer["data"]["statementTypeId"].as_u64() {
+            _ if answer["success"] == false && message.starts_with("FG-") => Self::Refused,
+            _ if answer["success"] == false => Self::Failed,
             // SELECT, EXPLAIN, SHOW, DESCRIBE.
-            (_, kind) if matches!(kind.as_u64(), Some(0x1000 | 0x2000 | 0x4400 | 0x4500)) => {
-                Self::Read
-            }
-            _ => Self::Changed,
+            Some(0x1000 | 0x2000 | 0x4400 | 0x4500) => Self::Read,
+            // INSERT, UPDATE, DELETE, MERGE.
+            Some(0x3100 | 0x3200 | 0x3300 | 0x3400) => Self::Wrote,
+            _ => Self::Moved,
         }
     }
 
@@ -53,19 +56,44 @@ impl Ending {
 
 impl Sessions {
     pub(crate) async fn open(scene: &Scene, table: &Table, gate: &Gate) -> Self {
-        let (database, schema) = (table.database.as_str(), table.schema.as_str());
-        let agent = Login { user: "agent", password: "placeholder", database, schema };
-        let admin = Login { user: "ADMIN", password: PASSWORD, database, schema };
-        let roots = scene.roots();
-        let here = format!("http://{}", gate.address);
+        let admin = Login {
+            user: "ADMIN",
+            password: PASSWORD,
+            database: &table.database,
+            schema: &table.schema,
+        };
         let there = format!("https://{}", scene.account.address);
         let sessions = Self {
-            json: Driver::connect(&here, roots.clone(), Format::Json, &agent).await,
-            arrow: Driver::connect(&here, roots.clone(), Format::Arrow, &agent).await,
-            around: Driver::connect(&there, roots, Format::Json, &admin).await,
+            json: Self::agent(scene, table, gate, Format::Json).await,
+            arrow: Self::agent(scene, table, gate, Format::Arrow).await,
+            around: Driver::connect(&there, scene.roots(), Format::Json, &admin).await,
         };
         sessions.around.seen();
         sessions
+    }
+
+    async fn agent(scene: &Scene, table: &Table, gate: &Gate, format: Format) -> Driver {
+        let (database, schema) = (table.database.as_str(), table.schema.as_str());
+        let agent = Login { user: "agent", password: "placeholder", database, schema };
+        Driver::connect(&format!("http://{}", gate.address), scene.roots(), format, &agent).await
+    }
+
+    /// Everything as it was before a statement that ended like this.
+    pub(crate) async fn restore(
+        &mut self,
+        ending: Ending,
+        scene: &Scene,
+        table: &Table,
+        world: &World,
+        gate: &Gate,
+    ) {
+        if matches!(ending, Ending::Wrote | Ending::Moved) {
+            scene.lay(table, world);
+        }
+        if ending == Ending::Moved {
+            // What only reads is asked for in Arrow too: that session is where it was.
+            self.json = Self::agent(scene, table, gate, Format::Json).await;
+        }
     }
 
     /// What both sessions at Frostgate were shown since this was last asked.
@@ -94,7 +122,7 @@ impl Sessions {
             return (ending, 1);
         }
         let in_arrow = self.arrow.run(sql).await;
-        // A retry, then polls, the status and the rows of what is done.
+        // A retry, then polls, the status, the rows and an abort of what is done.
         self.json.ask(id, &body).await;
         for (driver, answer) in [(&self.json, &answer), (&self.arrow, &in_arrow)] {
             let id = answer["data"]["queryId"].as_str().unwrap();
@@ -107,14 +135,14 @@ impl Sessions {
         if answer["code"] == TIMED_OUT {
             return (ending, 11);
         }
-        // In one format each: what is asked of the account costs most.
-        let (one, other) = if sql.len().is_multiple_of(2) {
-            (&self.json, &self.arrow)
-        } else {
-            (&self.arrow, &self.json)
+        // One of these for each text: what is asked of the account costs most.
+        let (driver, more) = match sql.len() % 4 {
+            0 => (&self.json, "describeOnly"),
+            1 => (&self.arrow, "describeOnly"),
+            2 => (&self.json, "asyncExec"),
+            _ => (&self.arrow, "asyncExec"),
         };
-        one.ask(Uuid::new_v4(), &json!({"sqlText": sql, "describeOnly": true})).await;
-        other.ask(Uuid::new_v4(), &json!({"sqlText": sql, "asyncExec": true})).await;
-        (ending, 13)
+        driver.ask(Uuid::new_v4(), &json!({"sqlText": sql, more: true})).await;
+        (ending, 12)
     }
 }

@@ -1,6 +1,7 @@
 //! The tables of cases of `core/policy`, read for their statements alone: what is expected of each is that nothing shows.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Write as _;
+use std::path::Path;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -60,22 +61,33 @@ struct Line {
 }
 
 impl Table {
-    /// Every file of the folder of cases.
+    /// Every file of the folder of cases; `setting.yaml` of a folder is what its other files share.
     pub(crate) fn all() -> Vec<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/policy/tests/cases");
-        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-            .collect();
-        files.sort();
-        files.iter().map(|path| Self::read(path)).collect()
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/policy/tests/cases");
+        let mut tables = Vec::new();
+        Self::read_folder(&cases, "", &mut tables);
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        tables
     }
 
-    fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap();
-        let file: File = serde_yaml::from_str(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    fn read_folder(folder: &Path, prefix: &str, tables: &mut Vec<Self>) {
+        let setting = std::fs::read_to_string(folder.join("setting.yaml")).unwrap_or_default();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let name = format!("{prefix}{stem}");
+            if path.is_dir() {
+                Self::read_folder(&path, &format!("{name}/"), tables);
+            } else if path.extension().is_some_and(|it| it == "yaml") && stem != "setting" {
+                let text = setting.clone() + &std::fs::read_to_string(&path).unwrap();
+                tables.push(Self::read(name, &text));
+            }
+        }
+    }
+
+    fn read(name: String, text: &str) -> Self {
+        let file: File =
+            serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let masked: Vec<String> = file
             .policies
             .iter()
@@ -101,7 +113,7 @@ impl Table {
             names.windows(2).all(|pair| pair[0] != pair[1])
         };
         Self {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+            name,
             database: file.session.database.clone().unwrap_or_else(|| "SHOP".to_owned()),
             schema: file.session.schema.clone().unwrap_or_else(|| "PUBLIC".to_owned()),
             relations: relations.filter(is_made).collect(),
@@ -120,11 +132,12 @@ impl Table {
                 .iter()
                 .map(|column| format!("\"{}\" {}", column.name, column.data_type))
                 .collect();
-            script.push_str(&format!(
-                "CREATE OR REPLACE TABLE {} ({});\n",
+            let _ = writeln!(
+                script,
+                "CREATE OR REPLACE TABLE {} ({});",
                 relation.name,
                 columns.join(", ")
-            ));
+            );
         }
         script
     }
@@ -144,15 +157,16 @@ impl Table {
         schemas.dedup();
         let mut script = String::new();
         for (database, schema) in &schemas {
-            script.push_str(&format!(
+            let _ = writeln!(
+                script,
                 "CREATE DATABASE IF NOT EXISTS {database};
                  CREATE SCHEMA IF NOT EXISTS {database}.{schema};
                  GRANT USAGE ON DATABASE {database} TO ROLE PUBLIC;
                  GRANT USAGE ON SCHEMA {database}.{schema} TO ROLE PUBLIC;
                  GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA {database}.{schema} TO ROLE STEWARD;
                  GRANT CREATE TABLE, CREATE VIEW ON SCHEMA {database}.{schema} TO ROLE STEWARD;
-                 GRANT REFERENCES ON ALL TABLES IN SCHEMA {database}.{schema} TO ROLE FROSTGATE_CATALOG;\n"
-            ));
+                 GRANT REFERENCES ON ALL TABLES IN SCHEMA {database}.{schema} TO ROLE FROSTGATE_CATALOG;"
+            );
         }
         script
     }
@@ -161,7 +175,9 @@ impl Table {
     pub(crate) fn views(&self) -> Vec<String> {
         let script = |(name, view): &(String, View)| {
             let parts = parts(name);
-            let sql = view.sql.clone().unwrap_or_else(|| "SELECT 1 AS a".to_owned());
+            // What nobody may read is full of nothing.
+            let nothing = || format!("SELECT {}", vec!["NULL"; view.columns.len()].join(", "));
+            let sql = view.sql.clone().unwrap_or_else(nothing);
             let made = if sql.to_ascii_uppercase().starts_with("CREATE") {
                 sql
             } else {
@@ -203,10 +219,11 @@ impl Table {
                 }
             }
             let spec = serde_yaml::to_string(&spec).unwrap().replace('\n', "\n  ");
-            written.push_str(&format!(
+            let _ = writeln!(
+                written,
                 "---\napiVersion: frostgate.dev/v1alpha1\nkind: AccessPolicy\n\
-                 metadata: {{name: policy-{number}, namespace: agents}}\nspec:\n  {spec}\n"
-            ));
+                 metadata: {{name: policy-{number}, namespace: agents}}\nspec:\n  {spec}"
+            );
         }
         written
     }

@@ -90,7 +90,7 @@ impl World {
                     self.text(row).bytes().map(|byte| format!("{byte:02x}")).collect();
                 format!("TO_BINARY('{hex}', 'HEX')")
             }
-            "BOOLEAN" => if row % 2 == 0 { "TRUE" } else { "FALSE" }.to_owned(),
+            "BOOLEAN" => row.is_multiple_of(2).to_string(),
             other => panic!("{}: no marker of type {other}", column.name),
         }
     }
@@ -123,7 +123,7 @@ fn plain(column: &Column, row: usize) -> String {
         ),
         "ARRAY" => "ARRAY_CONSTRUCT('a', 'b')".to_owned(),
         "BINARY" => format!("TO_BINARY('0{row}', 'HEX')"),
-        "BOOLEAN" => if row % 2 == 0 { "TRUE" } else { "FALSE" }.to_owned(),
+        "BOOLEAN" => row.is_multiple_of(2).to_string(),
         other => panic!("{}: no value of type {other}", column.name),
     }
 }

@@ -67,8 +67,7 @@ impl Stage {
             target.join("debug/kubectl-frostgate")
         };
         let source = workspace::root().join("e2e/warehouse");
-        let lists = ["requirements.txt", "tests/requirements.txt"].map(|name| source.join(name));
-        let account_python = python::environment("warehouse", &lists)?;
+        let account_python = python::warehouse()?;
         let agent = workspace::root().join("e2e/agents/python/connector5.txt");
         let agent_python = python::environment("agent", &[agent])?;
 
@@ -90,22 +89,24 @@ impl Stage {
 
         say("starting a stand-in Snowflake account");
         let account_process = Beside::start(
-            command(
-                &python::program(&account_python, "python"),
-                ["-m", "warehouse", "--host", HOST],
-            )
-            .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
-            .args(["--port", &account_port.to_string(), "--admin-port", &account_admin.to_string()])
-            .args(["--admin-password", Self::ADMIN_PASSWORD])
-            .arg("--tls-cert")
-            .arg(&account.certificate)
-            .arg("--tls-key")
-            .arg(&account.key)
-            .arg("--broker-public-key")
-            .arg(&account.provisioner_public)
-            .current_dir(source)
-            .stdout(log(&folder, "account.log")?)
-            .stderr(log(&folder, "account.err")?),
+            command(&account_python, ["-m", "warehouse", "--host", HOST])
+                .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
+                .args([
+                    "--port",
+                    &account_port.to_string(),
+                    "--admin-port",
+                    &account_admin.to_string(),
+                ])
+                .args(["--admin-password", Self::ADMIN_PASSWORD])
+                .arg("--tls-cert")
+                .arg(&account.certificate)
+                .arg("--tls-key")
+                .arg(&account.key)
+                .arg("--broker-public-key")
+                .arg(&account.provisioner_public)
+                .current_dir(source)
+                .stdout(log(&folder, "account.log")?)
+                .stderr(log(&folder, "account.err")?),
             keep,
         )?;
         wait("the account", Duration::from_secs(60), || Ok(closed(account_port)))?;
