@@ -255,8 +255,11 @@ pub struct Attempted {
     pub statement: String,
     /// The driver's request id.
     pub request_id: String,
-    /// The exact SQL.
+    /// The exact SQL, or what may be shown of it.
     pub sql: String,
+    /// The SQL held passwords, keys or tokens, and shows `'****'` in their place; only the digest is of the exact text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
     /// The binds, typed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub binds: Vec<Bind>,

@@ -599,7 +599,9 @@ impl<'a> Statements<'a> {
                 if self.open.insert(it.statement.clone(), statement).is_some() {
                     return Err("a statement is attempted twice".into());
                 }
-                if it.digest != Attempted::digest_of(&it.sql, &it.binds, &it.state) {
+                let shown = Attempted::digest_of(&it.sql, &it.binds, &it.state);
+                // Of a text that is not there whole, the digest can only be compared by whoever has it.
+                if !it.redacted && it.digest != shown {
                     return Err("the digest is not the one of the statement".into());
                 }
                 return Ok(());

@@ -716,6 +716,26 @@ fn a_chunk_that_the_driver_fetched_twice_is_no_contradiction() {
 }
 
 #[test]
+fn a_statement_whose_secret_is_hidden_verifies_and_keeps_the_digest_of_its_exact_text() {
+    let exact = "ALTER USER u SET PASSWORD = 'hunter2'";
+    let mut it = Session::new();
+    it.put(Fact::SessionOpened(Box::default()));
+    let decided = decision(Effect::Deny, "admin");
+    let Fact::Attempted(whole) = attempted("s", exact, vec![], decided) else {
+        panic!("no attempt");
+    };
+    let hidden = Attempted {
+        sql: "ALTER USER u SET PASSWORD = '****'".into(),
+        redacted: true,
+        ..Attempted::clone(&whole)
+    };
+    assert_eq!(hidden.digest, Attempted::digest_of(exact, &whole.binds, &whole.state));
+    it.put(Fact::Attempted(Box::new(hidden)));
+    let report = check(&Files::from([(0, it.out)]));
+    assert_eq!((report.first_break, report.contradictions), (None, vec![]));
+}
+
+#[test]
 fn entries_that_contradict_each_other_are_named() {
     let digest = Attempted::digest_of(DELETE, &[], &state());
     let hold = || attempted("s", DELETE, vec![], decision(Effect::Hold, "deletes"));

@@ -33,6 +33,14 @@ pub fn analyze(text: &str, session: &Session, catalog: &Catalog) -> Analysis {
         if let Err(problem) = read {
             analysis.problem = Some(problem);
         }
+        if let Some(problem) = &analysis.problem
+            && matches!(problem.reason, Reason::Syntax | Reason::Unsupported)
+            && crate::secret::holds(text, &analysis)
+        {
+            // What is said could quote the secret, and would be on record.
+            let message = "a statement with a secret in this form is not supported here".into();
+            analysis.problem = Some(Problem { message, ..problem.clone() });
+        }
         if !analysis.missing.is_empty() {
             let names: Vec<String> = analysis.missing.iter().map(ToString::to_string).collect();
             analysis.problem = Some(Problem {

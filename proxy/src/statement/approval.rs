@@ -257,7 +257,7 @@ fn question(ask: &Ask, judged: &Judged) -> ApprovalAsk {
     };
     ApprovalAsk {
         request_id: ask.request_id.clone(),
-        sql: ask.request.sql.clone(),
+        sql: judged.shown(ask).into_owned(),
         binds: judged
             .binds
             .iter()

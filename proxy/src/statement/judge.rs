@@ -1,5 +1,6 @@
 //! Analyze and decide: what a statement is, and what becomes of it under the policy of this moment.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use recording::Digest;
@@ -45,6 +46,11 @@ impl Judged {
     pub(crate) fn analyses(&self) -> impl Iterator<Item = &Analysis> {
         let lone = self.parts.is_empty().then_some(&self.analysis);
         self.parts.iter().map(|(_, analysis, _)| analysis).chain(lone)
+    }
+
+    /// Its text without the secrets in it: what records and approvers are shown.
+    pub(crate) fn shown<'a>(&self, ask: &'a Ask) -> Cow<'a, str> {
+        sql::without_secrets(&ask.request.sql, &self.analysis)
     }
 
     /// How many statements there are in it.

@@ -1,5 +1,7 @@
 //! What is put on record about a statement.
 
+use std::borrow::Cow;
+
 use recording::entry::{self, Attempted, Completed, Failed};
 use sql::Access;
 
@@ -12,10 +14,12 @@ use crate::recorder::Attempt;
 
 /// The attempt: the statement, its meaning and what was decided.
 pub(crate) fn attempted(ask: &Ask, judged: &Judged) -> Attempted {
+    let sql = judged.shown(ask);
     Attempted {
         statement: ask.id.to_string(),
         request_id: ask.request_id.clone(),
-        sql: ask.request.sql.clone(),
+        redacted: matches!(sql, Cow::Owned(_)),
+        sql: sql.into_owned(),
         binds: judged.binds.clone(),
         state: judged.state.clone(),
         digest: judged.digest,

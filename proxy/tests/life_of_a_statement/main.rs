@@ -959,3 +959,24 @@ async fn what_happened_is_on_record_and_shipped_when_everything_ends() {
     assert!(seals.iter().any(|seal| seal.is_final), "{seals:?}");
     assert_eq!(operator.stored.lock().unwrap().len(), seals.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_in_a_statement_is_not_shown_to_approvers() {
+    let scene = Scene::set().await;
+    let driver = scene.driver().await;
+    scene.operator.change(|snapshot| {
+        let policy = &mut snapshot.documents[0];
+        policy.statements.allow.push("AlterUser".into());
+        policy.approvals[0].when.statements.push("AlterUser".into());
+        policy.approvals[0].when.risks = vec!["Admin".into()];
+    });
+    let body = json!({"sqlText": "alter user u set password = 'hunter2'"});
+    eventually(async || {
+        let id = Uuid::new_v4().to_string();
+        driver.query_as(&id, &body).await["code"] == "333333"
+    })
+    .await;
+    let asked = scene.operator.questions(1).await;
+    assert_eq!(asked[0].1.sql, "alter user u set password = '****'");
+    scene.end().await;
+}
