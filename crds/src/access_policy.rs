@@ -71,6 +71,10 @@ pub struct AccessPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub masking: Vec<MaskRule>,
+    /// What is looked for in the values of every other column; cells in which it is found are hidden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub detectors: Vec<DetectorRule>,
     /// User-defined functions that may be called.
     #[serde(default)]
     pub functions: Functions,
@@ -329,6 +333,56 @@ pub enum PredicateUse {
     RequireApproval,
     /// Refused.
     Deny,
+}
+
+/// What is looked for in the values of a result, free text and JSON included. It is a second net under `masking`: heuristic, and
+/// it only ever hides whole cells.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DetectorRule {
+    /// What is looked for.
+    #[schemars(length(min = 1, max = 16))]
+    pub find: Vec<Detector>,
+    /// What hides the cell.
+    #[serde(default)]
+    pub mask: DetectorMask,
+    /// Patterns `DATABASE.SCHEMA.TABLE.COLUMN`: output columns that plainly are such a column are not searched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1027)))]
+    pub except: Vec<String>,
+    /// Humans from whom nothing is hidden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub except_subjects: Vec<Human>,
+}
+
+/// What can be looked for.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detector {
+    /// Payment cards: issuer, length and check digit.
+    CardNumber,
+    /// International bank accounts: country, length and check digits.
+    Iban,
+    /// Social security numbers of the United States: with separators, or nine digits under a name that says so.
+    SocialSecurityNumber,
+    /// E-mail addresses.
+    EmailAddress,
+    /// Phone numbers: international, or national with separators, or digits under a name that says so.
+    PhoneNumber,
+    /// Routing numbers of American banks under a name that says so.
+    RoutingNumber,
+    /// Keys, tokens and passwords of known shape.
+    Secret,
+}
+
+/// What hides a cell in which something was found.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DetectorMask {
+    /// A fixed value of the column's type (`****`, 0).
+    #[default]
+    Full,
+    /// NULL.
+    Null,
 }
 
 /// User-defined functions.

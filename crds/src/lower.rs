@@ -8,9 +8,9 @@ use kube::{Resource, ResourceExt};
 use policy::document;
 
 use crate::access_policy::{
-    AccessPolicy, ApprovalMatch, ApprovalRule, Approvers, Guards, Human, MaskMethod, MaskRule,
-    MaskType, Mode, ObjectRule, PredicateUse, Privilege, RoleMapping, RuleEffect, Subject,
-    TruncateUnit,
+    AccessPolicy, ApprovalMatch, ApprovalRule, Approvers, Detector, DetectorMask, DetectorRule,
+    Guards, Human, MaskMethod, MaskRule, MaskType, Mode, ObjectRule, PredicateUse, Privilege,
+    RoleMapping, RuleEffect, Subject, TruncateUnit,
 };
 use crate::snowflake_connection::{Baseline, SnowflakeConnection};
 
@@ -63,6 +63,7 @@ pub fn document(policy: &AccessPolicy) -> document::Document {
         },
         objects: spec.objects.iter().map(object_rule).collect(),
         masking: spec.masking.iter().map(mask_rule).collect(),
+        detectors: spec.detectors.iter().map(detector_rule).collect(),
         functions: document::Functions { allow: spec.functions.allow.clone() },
         guards: guards(&spec.guards),
         approvals: spec.approvals.iter().map(approval_rule).collect(),
@@ -72,7 +73,7 @@ pub fn document(policy: &AccessPolicy) -> document::Document {
 /// The document of a connection's baseline, or none where it has none.
 #[must_use]
 pub fn baseline(connection: &SnowflakeConnection) -> Option<document::Document> {
-    let Baseline { deny_statements, objects, masking, guards: limits } =
+    let Baseline { deny_statements, objects, masking, detectors, guards: limits } =
         connection.spec.baseline.as_ref()?;
     Some(document::Document {
         name: format!(
@@ -87,6 +88,7 @@ pub fn baseline(connection: &SnowflakeConnection) -> Option<document::Document> 
         statements: document::Statements { allow: Vec::new(), deny: deny_statements.clone() },
         objects: objects.iter().map(object_rule).collect(),
         masking: masking.iter().map(mask_rule).collect(),
+        detectors: detectors.iter().map(detector_rule).collect(),
         functions: document::Functions::default(),
         guards: guards(limits),
         approvals: Vec::new(),
@@ -191,6 +193,30 @@ fn truncate_unit(unit: TruncateUnit) -> document::TruncateUnit {
         TruncateUnit::Month => document::TruncateUnit::Month,
         TruncateUnit::Year => document::TruncateUnit::Year,
         TruncateUnit::Decade => document::TruncateUnit::Decade,
+    }
+}
+
+fn detector_rule(rule: &DetectorRule) -> document::DetectorRule {
+    document::DetectorRule {
+        find: rule.find.iter().copied().map(detector).collect(),
+        mask: match rule.mask {
+            DetectorMask::Full => document::DetectorMask::Full,
+            DetectorMask::Null => document::DetectorMask::Null,
+        },
+        except: rule.except.clone(),
+        except_subjects: rule.except_subjects.iter().map(human).collect(),
+    }
+}
+
+fn detector(detector: Detector) -> document::Detector {
+    match detector {
+        Detector::CardNumber => document::Detector::CardNumber,
+        Detector::Iban => document::Detector::Iban,
+        Detector::SocialSecurityNumber => document::Detector::SocialSecurityNumber,
+        Detector::EmailAddress => document::Detector::EmailAddress,
+        Detector::PhoneNumber => document::Detector::PhoneNumber,
+        Detector::RoutingNumber => document::Detector::RoutingNumber,
+        Detector::Secret => document::Detector::Secret,
     }
 }
 

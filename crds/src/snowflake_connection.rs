@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
-use crate::access_policy::{Guards, MaskRule, ObjectRule};
+use crate::access_policy::{DetectorRule, Guards, MaskRule, ObjectRule};
 
 /// One Snowflake account as agents may use it: where it is, how Frostgate logs in, and who may attach.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -405,6 +405,10 @@ pub struct Baseline {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128))]
     pub masking: Vec<MaskRule>,
+    /// What is always looked for in values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub detectors: Vec<DetectorRule>,
     /// Limits.
     #[serde(default)]
     pub guards: Guards,

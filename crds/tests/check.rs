@@ -41,6 +41,10 @@ fn a_good_connection_and_a_good_policy_have_no_problem() {
         "statements": {"allow": ["Select"]},
         "objects": [{"effect": "Allow", "tables": ["ANALYTICS.PUBLIC.*"]}],
         "masking": [{"columns": ["*.*.*.EMAIL"], "method": {"type": "Email"}}],
+        "detectors": [
+            {"find": ["CardNumber", "Secret"]},
+            {"find": ["EmailAddress"], "mask": "Null", "except": ["*.*.*.CONTACT"], "exceptSubjects": [{"groups": ["support"]}]},
+        ],
         "approvals": [{"name": "deletes", "when": {"statements": ["Delete"]}}],
     }));
     assert_eq!(check::policy(&policy), []);
@@ -61,7 +65,8 @@ fn every_error_of_a_connection_is_listed() {
             {"issuer": "https://idp", "audiences": [], "jwks": "{}"},
             {"issuer": "https://idp", "audiences": ["a"]},
         ]},
-        "baseline": {"denyStatements": ["Fly"], "masking": [{"columns": ["A.B"], "method": {"type": "Truncate"}}]},
+        "baseline": {"denyStatements": ["Fly"], "masking": [{"columns": ["A.B"], "method": {"type": "Truncate"}}],
+            "detectors": [{"find": ["Iban"], "except": ["*"]}]},
     }));
     insta::assert_snapshot!(lines(&check::connection(&bad)));
 }
@@ -75,6 +80,7 @@ fn every_error_of_a_policy_is_listed() {
         "statements": {"allow": ["Select", "Fly"]},
         "objects": [{"effect": "Allow", "tables": ["A.B", "A.B.C*D"]}],
         "masking": [{"columns": ["A.B.C.D"], "method": {"type": "Full", "width": 3}}],
+        "detectors": [{"find": []}, {"find": ["Iban"], "except": ["A.B"]}],
         "approvals": [
             {"name": "x", "when": {"risks": ["Scary"]}, "pendingTTL": "1s"},
             {"name": "x", "when": {"statements": ["Delete"]}, "approvers": {"minApprovals": 0}},

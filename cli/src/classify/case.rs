@@ -214,6 +214,7 @@ impl PolicyForm {
             objects,
             masking: mask.iter().map(|column| masked(column, filterable)).collect(),
             functions: Functions { allow: functions_allow.clone() },
+            detectors: Vec::new(),
             guards: Guards::default(),
             approvals,
         })

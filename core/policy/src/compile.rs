@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use sql::{Risk, Words};
 
 use crate::document::{
-    ApprovalRule, Document, MaskMethod, MaskRule, Mode, ObjectRule, Privilege, RuleEffect, Subject,
+    ApprovalRule, DetectorRule, Document, MaskMethod, MaskRule, Mode, ObjectRule, Privilege,
+    RuleEffect, Subject,
 };
 use crate::pattern::Pattern;
 use crate::{Code, Principal, Refusal, RoleGrant, Rule};
@@ -46,6 +47,7 @@ pub(crate) struct Entry {
     pub(crate) deny: Vec<Denied>,
     pub(crate) objects: Vec<Objects>,
     pub(crate) masks: Vec<Masked>,
+    pub(crate) detectors: Vec<Detecting>,
     pub(crate) functions: BTreeSet<String>,
     pub(crate) require_where_on: Vec<Words>,
     pub(crate) approvals: Vec<Approval>,
@@ -74,6 +76,12 @@ pub(crate) struct Objects {
 pub(crate) struct Masked {
     pub(crate) columns: Vec<Pattern>,
     pub(crate) rule: MaskRule,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Detecting {
+    pub(crate) except: Vec<Pattern>,
+    pub(crate) rule: DetectorRule,
 }
 
 #[derive(Clone, Debug)]
@@ -249,6 +257,12 @@ impl Entry {
             .enumerate()
             .map(|(index, rule)| masked(index, rule, &mut problems))
             .collect();
+        let detectors = document
+            .detectors
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| detecting(index, rule, &mut problems))
+            .collect();
         let functions = document
             .functions
             .allow
@@ -305,6 +319,7 @@ impl Entry {
             deny,
             objects,
             masks,
+            detectors,
             functions,
             require_where_on,
             approvals,
@@ -333,9 +348,19 @@ impl Objects {
 impl Masked {
     /// Whether the rule holds for this principal: those it excepts see the clear values.
     pub(crate) fn holds_for(&self, principal: &Principal) -> bool {
-        let except: &[Subject] = &self.rule.except_subjects;
-        except.is_empty() || !except.iter().any(|subject| principal.is(subject))
+        !excepts(&self.rule.except_subjects, principal)
     }
+}
+
+impl Detecting {
+    /// Whether the rule holds for this principal: those it excepts see everything.
+    pub(crate) fn holds_for(&self, principal: &Principal) -> bool {
+        !excepts(&self.rule.except_subjects, principal)
+    }
+}
+
+fn excepts(subjects: &[Subject], principal: &Principal) -> bool {
+    subjects.iter().any(|subject| principal.is(subject))
 }
 
 // === reading rules ===
@@ -382,7 +407,34 @@ fn masked(index: usize, rule: &MaskRule, problems: &mut Problems) -> Masked {
     if matches!(rule.method, MaskMethod::Bucket { width: 0 }) {
         problems.add(format!("{path}.method.width"), "at least 1".into());
     }
-    for (at, subject) in rule.except_subjects.iter().enumerate() {
+    excepted(&rule.except_subjects, &path, problems);
+    Masked {
+        columns: columns(&rule.columns, &format!("{path}.columns"), problems),
+        rule: rule.clone(),
+    }
+}
+
+fn detecting(index: usize, rule: &DetectorRule, problems: &mut Problems) -> Detecting {
+    let path = format!("detectors[{index}]");
+    if rule.find.is_empty() {
+        problems.add(format!("{path}.find"), "at least one detector is needed".into());
+    }
+    excepted(&rule.except_subjects, &path, problems);
+    Detecting {
+        except: columns(&rule.except, &format!("{path}.except"), problems),
+        rule: rule.clone(),
+    }
+}
+
+fn columns(texts: &[String], path: &str, problems: &mut Problems) -> Vec<Pattern> {
+    let read = |(at, text): (usize, &String)| {
+        Pattern::column(text).map_err(|message| problems.add(format!("{path}[{at}]"), message)).ok()
+    };
+    texts.iter().enumerate().filter_map(read).collect()
+}
+
+fn excepted(subjects: &[Subject], path: &str, problems: &mut Problems) {
+    for (at, subject) in subjects.iter().enumerate() {
         if *subject == Subject::default() {
             problems.add(
                 format!("{path}.exceptSubjects[{at}]"),
@@ -390,17 +442,6 @@ fn masked(index: usize, rule: &MaskRule, problems: &mut Problems) -> Masked {
             );
         }
     }
-    let columns = rule
-        .columns
-        .iter()
-        .enumerate()
-        .filter_map(|(at, text)| {
-            Pattern::column(text)
-                .map_err(|message| problems.add(format!("{path}.columns[{at}]"), message))
-                .ok()
-        })
-        .collect();
-    Masked { columns, rule: rule.clone() }
 }
 
 /// A qualified function name as the analysis writes it; a method of a model stands behind `!`.

@@ -2,15 +2,16 @@
 //! mask wins.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sql::{Access, Against, Analysis, Column, Form, Lineage, Name, Reason, Risk, Word};
 
-use crate::compile::{Approval, Denied, Entry, no_policy};
+use crate::compile::{Approval, Denied, Detecting, Entry, no_policy};
 use crate::document::{MaskMethod, PredicateUse, Privilege, RuleEffect, TruncateUnit};
 use crate::{
-    Code, ColumnMask, Decision, Demand, Effect, Lifted, Mask, Policy, Principal, Refusal, Rule,
+    Code, ColumnMask, Decision, Demand, Detection, Detectors, Effect, Lifted, Mask, Policy,
+    Principal, Refusal, Rule,
 };
 
 /// What is put to the policy.
@@ -44,6 +45,7 @@ impl Policy {
             demands: Vec::new(),
             refusal: None,
             masks: judge.column_masks(),
+            detectors: judge.detection(),
             columns: columns(analysis),
             redact_errors: judge.is_protected(),
             digest_only: false,
@@ -103,6 +105,7 @@ impl Policy {
             demands: Vec::new(),
             refusal: Some(refusal),
             masks: Vec::new(),
+            detectors: Detection::default(),
             columns: None,
             redact_errors: true,
             digest_only: false,
@@ -686,6 +689,37 @@ impl<'a> Judge<'a> {
             });
         }
         masks
+    }
+
+    /// What is looked for in the output columns: all that any policy says, but for columns that plainly are one which
+    /// a rule excepts.
+    fn detection(&self) -> Detection {
+        let rules = || {
+            let all = self.selected.iter().flat_map(|entry| &entry.detectors);
+            all.filter(|rule| rule.holds_for(self.principal))
+        };
+        let those = |excepted: &dyn Fn(&Detecting) -> bool| {
+            let mut detectors = Detectors::default();
+            for rule in rules().filter(|rule| !excepted(rule)) {
+                for detector in &rule.rule.find {
+                    detectors.add(*detector, rule.rule.mask);
+                }
+            }
+            detectors
+        };
+        let mut detection = Detection { everywhere: those(&|_| false), at: BTreeMap::new() };
+        if let Lineage::Columns(outputs) = &self.analysis.lineage {
+            for (position, output) in outputs.iter().enumerate() {
+                let [source] = output.sources.as_slice() else { continue };
+                let excepts = |rule: &Detecting| {
+                    rule.except.iter().any(|pattern| pattern.matches_column(source))
+                };
+                if output.plain && rules().any(excepts) {
+                    detection.at.insert(position, those(&excepts));
+                }
+            }
+        }
+        detection
     }
 
     // === words ===

@@ -1,9 +1,10 @@
 //! What was decided, and what must be done about it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::document::Approvers;
-use crate::{Code, Mask};
+use crate::{Code, Detectors, Mask};
 
 /// What becomes of a statement. Masks, redaction and the predicted columns hold under every effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Decision {
     pub refusal: Option<Refusal>,
     /// The output columns to mask, by position, ascending.
     pub masks: Vec<ColumnMask>,
+    /// What is looked for in the values of output columns that have no mask.
+    pub detectors: Detection,
     /// The output columns that the server must answer with: count, and names where the text determines them. Absent
     /// where the result holds no column of a table.
     pub columns: Option<Vec<Option<String>>>,
@@ -27,6 +30,15 @@ pub struct Decision {
     pub lifted: Option<Lifted>,
     /// SHA-256 (hex) over the documents it was decided under.
     pub policy_hash: String,
+}
+
+/// What is looked for in the columns of a result.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detection {
+    /// In every column that is not named here, and in the text of errors.
+    pub everywhere: Detectors,
+    /// In columns that some rule excepts, by position.
+    pub at: BTreeMap<usize, Detectors>,
 }
 
 /// Whether a statement runs.
@@ -99,6 +111,14 @@ pub struct ColumnMask {
     pub mask: Mask,
     /// The masked base columns that can be seen in it, `DB.SCHEMA.TABLE.COLUMN`.
     pub sources: Vec<String>,
+}
+
+impl Detection {
+    /// What is looked for in the column at a position.
+    #[must_use]
+    pub fn at(&self, position: usize) -> Detectors {
+        self.at.get(&position).copied().unwrap_or(self.everywhere)
+    }
 }
 
 impl Decision {

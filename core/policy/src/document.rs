@@ -32,6 +32,9 @@ pub struct Document {
     /// Which columns are masked and how.
     #[serde(default)]
     pub masking: Vec<MaskRule>,
+    /// What is looked for in values that no mask covers. Left out where there is none: a sidecar of before can read that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detectors: Vec<DetectorRule>,
     /// User-defined functions that may be called.
     #[serde(default)]
     pub functions: Functions,
@@ -219,6 +222,52 @@ pub enum PredicateUse {
     RequireApproval,
     /// Refused.
     Deny,
+}
+
+/// What is looked for in the values of a result, wherever they come from; a cell in which it is found is hidden whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DetectorRule {
+    /// What is looked for.
+    pub find: Vec<Detector>,
+    /// What hides the cell.
+    #[serde(default)]
+    pub mask: DetectorMask,
+    /// Patterns `DATABASE.SCHEMA.TABLE.COLUMN`: output columns that plainly are such a column are not searched.
+    #[serde(default)]
+    pub except: Vec<String>,
+    /// Subjects from whom nothing is hidden.
+    #[serde(default)]
+    pub except_subjects: Vec<Subject>,
+}
+
+/// What can be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detector {
+    /// Payment cards: issuer, length and check digit.
+    CardNumber,
+    /// International bank accounts: country, length and check digits.
+    Iban,
+    /// Social security numbers of the United States: with separators, or nine digits under a name that says so.
+    SocialSecurityNumber,
+    /// E-mail addresses.
+    EmailAddress,
+    /// Phone numbers: international, or national with separators, or digits under a name that says so.
+    PhoneNumber,
+    /// Routing numbers of American banks under a name that says so.
+    RoutingNumber,
+    /// Keys, tokens and passwords of known shape.
+    Secret,
+}
+
+/// What hides a cell; of two the later is stricter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DetectorMask {
+    /// A fixed value of the column's type.
+    #[default]
+    Full,
+    /// NULL.
+    Null,
 }
 
 /// User-defined functions.

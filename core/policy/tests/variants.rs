@@ -181,6 +181,7 @@ fn decide(text: &str) -> Decision {
             except_subjects: Vec::new(),
         }],
         functions: Functions::default(),
+        detectors: Vec::new(),
         guards: Guards::default(),
         approvals: Vec::new(),
     };

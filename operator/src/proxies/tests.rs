@@ -62,6 +62,7 @@ fn document() -> Document {
         objects: vec![],
         masking: vec![],
         functions: policy::document::Functions::default(),
+        detectors: Vec::new(),
         guards: policy::document::Guards::default(),
         approvals: vec![ApprovalRule {
             name: "deletes".into(),
