@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) rows: Family<RowLabels, Counter>,
     /// Cells that went through a mask.
     pub(crate) masked_cells: Counter,
+    /// Cells in which a detector found something.
+    pub(crate) detected_cells: Family<DetectorLabels, Counter>,
     /// Bytes by direction.
     pub(crate) bytes: Family<DirectionLabels, Counter>,
     /// Open sessions.
@@ -75,6 +77,11 @@ pub(crate) struct RowLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DetectorLabels {
+    pub(crate) detector: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct DirectionLabels {
     pub(crate) direction: &'static str,
 }
@@ -112,6 +119,7 @@ impl Metrics {
             phases: Family::new_with_constructor(seconds),
             rows: Family::default(),
             masked_cells: Counter::default(),
+            detected_cells: Family::default(),
             bytes: Family::default(),
             sessions: Gauge::default(),
             logins: Family::default(),
@@ -143,6 +151,11 @@ impl Metrics {
         );
         proxy.register("rows", "Rows relayed", self.rows.clone());
         proxy.register("masked_cells", "Cells that were masked", self.masked_cells.clone());
+        proxy.register(
+            "detected_cells",
+            "Cells that were hidden because of what was found in them",
+            self.detected_cells.clone(),
+        );
         proxy.register("bytes", "Bytes by direction", self.bytes.clone());
         proxy.register("sessions_active", "Open sessions", self.sessions.clone());
         proxy.register("logins", "Logins by outcome", self.logins.clone());
@@ -189,6 +202,11 @@ impl Metrics {
         // A closed list of words, never a text of the statement.
         let labels = StatementLabels { kind: word.to_string(), decision: effect.as_str() };
         self.statements.get_or_create(&labels).inc();
+    }
+
+    /// Counts cells that were hidden, by what was found in them.
+    pub(crate) fn detected(&self, detector: &'static str, cells: u64) {
+        self.detected_cells.get_or_create(&DetectorLabels { detector }).inc_by(cells);
     }
 
     /// Counts what was not understood of a statement.

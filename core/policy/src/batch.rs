@@ -1,7 +1,7 @@
 //! Several statements in one request: they run together, or none of them does.
 
 use crate::decision::Lifted;
-use crate::{Code, Decision, Effect, Policy, Refusal, Request};
+use crate::{Code, Decision, Detection, Effect, Policy, Refusal, Request};
 
 impl Policy {
     /// Judges statements that run one after the other in one request, each in the state in which it would run: what
@@ -16,6 +16,11 @@ impl Policy {
             demands: Vec::new(),
             refusal: None,
             masks: Vec::new(),
+            // The same for each: it hangs on the session alone, and the columns of all of them are nobody's.
+            detectors: Detection {
+                everywhere: parts.first().map(|part| part.detectors.everywhere).unwrap_or_default(),
+                ..Detection::default()
+            },
             columns: None,
             redact_errors: parts.iter().any(|part| part.redact_errors),
             digest_only: false,

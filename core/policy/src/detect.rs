@@ -150,28 +150,18 @@ impl Detectors {
         self.masks[detector as usize].is_some()
     }
 
-    /// What of it a value holds. The hints are from what the value is called: digits alone say little.
-    pub fn search(
-        &self,
-        kind: Kind,
-        hints: Hints,
-        value: &Value<'_>,
-        effort: &mut Effort,
-    ) -> Found {
+    /// What of it a value holds. The hints are from what the value is called: digits alone say little. An integer is taken
+    /// as it is, so one with a scale is not to be shown.
+    pub fn search(&self, hints: Hints, value: &Value<'_>, effort: &mut Effort) -> Found {
         if self.is_empty() {
             return Found::NOTHING;
         }
         match value {
-            Value::Text(text) => {
-                let is_json = matches!(kind, Kind::Variant | Kind::Object | Kind::Array);
-                self.cell(text, is_json, hints, effort)
-            }
+            Value::Text(text) => self.cell(text, hints, effort),
             Value::Binary(bytes) if bytes.len() > LONGEST => Found::UNSEARCHED,
             Value::Binary(bytes) => std::str::from_utf8(bytes)
-                .map_or(Found::NOTHING, |text| self.cell(text, false, hints, effort)),
-            Value::Integer(number) if matches!(kind, Kind::Fixed { scale: 0, .. }) => {
-                self.number(number.unsigned_abs(), hints)
-            }
+                .map_or(Found::NOTHING, |text| self.cell(text, hints, effort)),
+            Value::Integer(number) => self.number(number.unsigned_abs(), hints),
             // A float that is a whole number may be one that was cast.
             #[expect(
                 clippy::cast_possible_truncation,
@@ -182,7 +172,6 @@ impl Detectors {
                 self.number(number.abs() as u128, hints)
             }
             Value::Null
-            | Value::Integer(_)
             | Value::Real(_)
             | Value::Boolean(_)
             | Value::Days(_)
@@ -208,21 +197,19 @@ impl Detectors {
         Mask { method, domain: String::new(), derived: true }.constant(kind)
     }
 
-    /// Text of any kind.
-    fn cell(&self, text: &str, is_json: bool, hints: Hints, effort: &mut Effort) -> Found {
+    /// Text, and JSON also piece by piece: its keys say what its numbers are, and its escapes hide what they spell.
+    fn cell(&self, text: &str, hints: Hints, effort: &mut Effort) -> Found {
         if text.len() > LONGEST || !effort.spend(text.len() as u64) {
             return Found::UNSEARCHED;
         }
-        let mut found = Found::NOTHING;
-        if !is_json {
-            found = self.text(text, hints, effort);
-        }
-        // JSON often travels as plain text; there its keys say what its numbers are.
-        if is_json || text.trim_start().starts_with(['{', '[', '"']) {
+        let mut found = self.text(text, hints, effort);
+        if text.trim_start().starts_with(['{', '[', '"']) {
             json::walk(text, &mut |piece| {
                 found = found.and(match piece {
                     json::Piece::Text(key, text) => self.text(text, hints.or(key), effort),
-                    json::Piece::Number(key, digits) => self.bare(digits, hints.or(key)),
+                    json::Piece::Number(key, digits) => digits
+                        .parse()
+                        .map_or(Found::NOTHING, |number| self.number(number, hints.or(key))),
                 });
             });
         }

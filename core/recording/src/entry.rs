@@ -466,6 +466,23 @@ pub struct Rows {
     /// In the last part: the whole chunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole: Option<Payload>,
+    /// In the last part of a chunk from 1: what was hidden in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<Hidden>,
+}
+
+/// Cells of a column that were hidden because of what a detector found in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hidden {
+    /// Position of the column, from 0.
+    pub position: u32,
+    /// Its name.
+    pub column: String,
+    /// What was found; `Unsearched` where a cell was too long to search, or its rows too many.
+    pub detector: String,
+    /// In how many cells.
+    pub cells: u64,
 }
 
 /// What the bytes of a chunk are.
@@ -504,6 +521,9 @@ pub struct Truncated {
     pub missing: Payload,
     /// The whole chunk.
     pub whole: Payload,
+    /// What was hidden in it, where no entry with its last part says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<Hidden>,
     /// Why: `Limit`, `SpoolFull`, `Unwritable`, `Policy`.
     pub reason: String,
 }
@@ -527,6 +547,9 @@ pub struct Completed {
     /// The columns of the result.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
+    /// What was hidden in the rows that came with the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<Hidden>,
     /// How long it took, from the attempt.
     pub duration_ms: u64,
 }

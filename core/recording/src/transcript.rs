@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    entry::{Approver, Attempted, Effect, Fact, Format, Human},
+    entry::{Approver, Attempted, Effect, Fact, Format, Hidden, Human},
     rows::Table,
     verify::Item,
 };
@@ -125,7 +125,7 @@ impl<W: fmt::Write> Transcript<W> {
                 bytes.extend_from_slice(item.payload.as_deref().unwrap_or_default());
                 it.whole?;
                 let bytes = self.chunks.remove(&key).unwrap_or_default();
-                rows(it.chunk, it.format, &bytes)?
+                rows(it.chunk, it.format, &bytes)? + &hidden(&it.hidden)
             }
             Fact::Truncated(it) => format!(
                 "chunk {}: {} of {} bytes are not in the recording ({})",
@@ -150,7 +150,7 @@ impl<W: fmt::Write> Transcript<W> {
                 if !masked.is_empty() {
                     let _ = write!(text, "\nmasked: {}", safe(&masked.join(", ")));
                 }
-                text
+                text + &hidden(&it.hidden)
             }
             Fact::Refused(it) => format!("refused {}: {}", safe(&it.code), safe(&it.message)),
             Fact::Failed(it) => format!("failed {}: {}", safe(&it.code), safe(&it.message)),
@@ -254,6 +254,15 @@ fn short(hash: &str) -> String {
 pub fn time(at_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(at_ms)
         .map_or_else(|_| format!("{at_ms} ms"), |time| format!("{time:.3}"))
+}
+
+/// What detectors found, on a line of its own.
+fn hidden(hidden: &[Hidden]) -> String {
+    let cells: Vec<_> = hidden
+        .iter()
+        .map(|it| format!("{} ({}, {} cells)", safe(&it.column), safe(&it.detector), it.cells))
+        .collect();
+    if cells.is_empty() { String::new() } else { format!("\nhidden: {}", cells.join(", ")) }
 }
 
 /// Text that cannot speak to a terminal: control characters, direction marks and other invisible characters are shown

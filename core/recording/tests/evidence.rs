@@ -91,6 +91,7 @@ impl Session {
                 format,
                 payload: Payload { length: bytes.len() as u64, sha256: Digest::of(bytes) },
                 whole: (part + 1 == parts.len()).then_some(all),
+                hidden: Vec::new(),
             }));
             self.writer.payload(bytes, &mut self.out).unwrap();
         }
@@ -151,6 +152,7 @@ fn completed(id: &str, rows: u64, answer: Payload, chunks: u32, columns: Vec<Col
         answer,
         chunks,
         columns,
+        hidden: Vec::new(),
         duration_ms: 42,
     }))
 }
@@ -290,6 +292,7 @@ fn whole_session() -> Files {
         offset: 0,
         missing: Payload { length: 9, sha256: Digest::of(b"not kept\n") },
         whole: Payload { length: 9, sha256: Digest::of(b"not kept\n") },
+        hidden: Vec::new(),
         reason: "Limit".into(),
     }));
     it.seal(false);

@@ -1,11 +1,13 @@
 //! Row sets: walked cell by cell with one mask per column, in the format they came in.
 //!
 //! The format is never changed: JSON stays JSON, an Arrow stream stays an Arrow stream with the same schema and
-//! metadata; only a masked column becomes nullable, and its integers 64 bits wide.
+//! metadata; only a masked column becomes nullable, and its integers 64 bits wide. Columns without a mask can be
+//! searched: cells in which something is found are hidden, the others keep their bytes.
 
 mod arrow;
 mod json;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -24,14 +26,36 @@ pub trait Mask: Send + Sync {
     fn apply<'a>(&self, column: &Column, value: Value<'a>) -> Value<'a>;
 }
 
+/// What a caller looks for in the cells of columns that have no mask.
+pub trait Search: Send + Sync {
+    /// Whether the column at a position is searched.
+    fn covers(&self, position: usize) -> bool;
+    /// Begins a pass over the cells of one batch.
+    fn begin(&self) -> Box<dyn Pass>;
+}
+
+/// One pass of a [`Search`].
+pub trait Pass {
+    /// What is found in a cell, a bit for each kind of finding. A nested cell is shown leaf by leaf, with the name of the
+    /// leaf's field where it has one.
+    fn look(&mut self, position: usize, field: Option<&str>, value: &Value<'_>) -> u16;
+    /// The value the agent sees in place of a cell in which this was found. One that does not fit the column becomes NULL.
+    fn hide(&self, position: usize, found: u16) -> Value<'static>;
+}
+
 /// The columns of a result and their masks, by position.
 #[derive(Clone)]
 pub struct Layout {
     /// The columns in order.
     pub columns: Vec<Column>,
-    /// One per column; `None` passes the column as it is.
+    /// One per column; a column without is searched, or passes as it is.
     pub masks: Vec<Option<Arc<dyn Mask>>>,
+    /// What is looked for in columns without a mask.
+    pub search: Option<Arc<dyn Search>>,
 }
+
+/// In how many cells of a column something was found, by position and by what it was.
+pub type Findings = BTreeMap<(usize, u16), u64>;
 
 /// Rows after their masks.
 #[derive(Debug)]
@@ -40,8 +64,10 @@ pub struct Masked {
     pub bytes: Vec<u8>,
     /// How many rows.
     pub rows: u64,
-    /// How many cells went through a mask.
+    /// How many cells went through a mask or were hidden.
     pub masked_cells: u64,
+    /// What was found in columns without a mask.
+    pub found: Findings,
 }
 
 /// Why rows cannot be relayed.
@@ -71,13 +97,23 @@ impl Layout {
     #[must_use]
     pub fn plain(columns: Vec<Column>) -> Self {
         let masks = columns.iter().map(|_| None).collect();
-        Self { columns, masks }
+        Self { columns, masks, search: None }
     }
 
-    /// Whether any column is masked.
+    /// Whether any column is masked or searched.
     #[must_use]
     pub fn is_masked(&self) -> bool {
-        self.masks.iter().any(Option::is_some)
+        (0..self.columns.len()).any(|position| self.is_changed(position))
+    }
+
+    /// Whether cells of the column may come to be others.
+    fn is_changed(&self, position: usize) -> bool {
+        self.masks.get(position).is_some_and(Option::is_some) || self.is_searched(position)
+    }
+
+    fn is_searched(&self, position: usize) -> bool {
+        self.masks.get(position).is_none_or(Option::is_none)
+            && self.search.as_ref().is_some_and(|search| search.covers(position))
     }
 }
 
@@ -141,7 +177,7 @@ const SAID: &[&str] = &[
 ];
 
 /// `rowtype` as a driver gets it, where that is not what it was: with the fields that drivers know, and with masked
-/// columns marked nullable, as a mask may give NULL where the table had none.
+/// and searched columns marked nullable, as a mask may give NULL where the table had none.
 pub(crate) fn rewritten(rowtype: &str, layout: &Layout) -> Result<Option<String>, Malformed> {
     let mut entries: Vec<IndexMap<&str, &RawValue>> = decode::from_slice(rowtype.as_bytes())?;
     let mut is_other = layout.is_masked();
@@ -151,7 +187,7 @@ pub(crate) fn rewritten(rowtype: &str, layout: &Layout) -> Result<Option<String>
         let before = entry.len();
         entry.retain(|name, _| SAID.contains(name));
         is_other |= entry.len() != before;
-        if matches!(layout.masks.get(position), Some(Some(_))) {
+        if layout.is_changed(position) {
             entry.insert("nullable", &yes);
         }
     }
@@ -196,6 +232,37 @@ pub(crate) mod tests {
         }
     }
 
+    /// Finds `needle` in texts and 77 in numbers; the names of fields are findings too.
+    pub(crate) struct Needle;
+
+    impl Search for Needle {
+        fn covers(&self, position: usize) -> bool {
+            position != 1
+        }
+        fn begin(&self) -> Box<dyn Pass> {
+            Box::new(Self)
+        }
+    }
+
+    impl Pass for Needle {
+        fn look(&mut self, _: usize, field: Option<&str>, value: &Value<'_>) -> u16 {
+            let here = match value {
+                Value::Text(text) => text.contains("needle"),
+                Value::Binary(bytes) => bytes.as_ref() == b"needle",
+                Value::Fixed(number) => *number == 77,
+                _ => false,
+            };
+            u16::from(here) | if here && field == Some("inner") { 2 } else { 0 }
+        }
+        fn hide(&self, position: usize, _: u16) -> Value<'static> {
+            if position == 0 { Value::Null } else { Value::Text(Cow::Borrowed("found")) }
+        }
+    }
+
+    pub(crate) fn searched(columns: Vec<Column>) -> Layout {
+        Layout { search: Some(Arc::new(Needle)), ..Layout::plain(columns) }
+    }
+
     /// Every cell becomes NULL.
     pub(crate) struct Nothing;
 
@@ -219,7 +286,7 @@ pub(crate) mod tests {
 
     pub(crate) fn layout(columns: Vec<Column>, mask: Option<Arc<dyn Mask>>) -> Layout {
         let masks = vec![mask; columns.len()];
-        Layout { columns, masks }
+        Layout { columns, masks, search: None }
     }
 
     #[test]
@@ -231,6 +298,10 @@ pub(crate) mod tests {
         let written = rewritten(rowtype, &layout).unwrap().unwrap();
         let expected = rowtype.replacen("false", "true", 1);
         assert_eq!(written, expected);
+
+        layout.search = Some(Arc::new(Needle));
+        layout.masks[0] = None;
+        assert_eq!(rewritten(rowtype, &layout).unwrap().unwrap(), expected);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{
 use bytes::Bytes;
 use recording::{
     Digest, Digester, Fact,
-    entry::{Format, Payload, Rows, Truncated},
+    entry::{Format, Hidden, Payload, Rows, Truncated},
 };
 
 use super::{
@@ -31,6 +31,7 @@ pub struct Chunk {
     kept: u64,
     whole: Digester,
     missing: Option<(Digester, &'static str)>,
+    hidden: Vec<Hidden>,
 }
 
 impl Chunk {
@@ -51,7 +52,14 @@ impl Chunk {
             kept: 0,
             whole: Digester::default(),
             missing: None,
+            hidden: Vec::new(),
         }
+    }
+
+    /// With what was hidden in it.
+    #[must_use]
+    pub fn hiding(self, hidden: Vec<Hidden>) -> Self {
+        Self { hidden, ..self }
     }
 
     /// Records the next bytes; they may be released to the agent when it returns.
@@ -85,6 +93,7 @@ impl Chunk {
                 offset: self.kept,
                 missing: Payload { length: missing.length(), sha256: missing.digest() },
                 whole,
+                hidden: self.hidden,
                 reason: reason.to_owned(),
             });
             self.session.put(Class::Outcome, Need::Written, vec![truncated.into()]).await?;
@@ -110,6 +119,7 @@ impl Chunk {
             format: self.format,
             payload: Payload { length, sha256: Digest::of(bytes) },
             whole,
+            hidden: if whole.is_some() { self.hidden.clone() } else { Vec::new() },
         });
         let part = Part { fact: rows, payload: Some(Bytes::copy_from_slice(bytes)) };
         match self.session.put(Class::Rows, Need::Written, vec![part]).await {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use recording::entry::{Format, Payload};
+use recording::entry::{Format, Hidden, Payload};
 use snowflake::chunks::Chunk as Link;
 use snowflake::endpoint::CHUNKS;
 use snowflake::query::Answer;
@@ -138,6 +138,7 @@ impl Chunk {
     async fn read(&self, session: &Arc<Session>, parts: &Parts) -> Result<Bytes, Refusal> {
         let fetched = self.fetch(session).await?;
         let source = Arc::clone(&self.source);
+        let mut hidden = Vec::new();
         let bytes = if source.layout.is_masked() {
             let layout = Arc::clone(&source.layout);
             let work = move || super::rows::chunk(&fetched, &layout, source.arrow);
@@ -148,11 +149,12 @@ impl Chunk {
                 Err(_) => return Err(Refusal::denied("FG-4003", "the chunk cannot be decoded")),
             };
             parts.metrics.masked_cells.inc_by(masked.masked_cells);
+            hidden = super::rows::hidden(&self.source.layout, &masked.found, &parts.metrics);
             Bytes::from(masked.bytes)
         } else {
             fetched
         };
-        self.record(&bytes, session).await?;
+        self.record(&bytes, hidden, session).await?;
         let down = DirectionLabels { direction: "downstream" };
         parts.metrics.bytes.get_or_create(&down).inc_by(bytes.len() as u64);
         Ok(bytes)
@@ -199,7 +201,12 @@ impl Chunk {
     }
 
     /// On record when first read; a later reading must be the same bytes.
-    async fn record(&self, bytes: &Bytes, session: &Session) -> Result<(), Refusal> {
+    async fn record(
+        &self,
+        bytes: &Bytes,
+        hidden: Vec<Hidden>,
+        session: &Session,
+    ) -> Result<(), Refusal> {
         let format = if self.source.arrow { Format::ArrowStream } else { Format::JsonRows };
         let recorded = self
             .recorded
@@ -211,7 +218,8 @@ impl Chunk {
                     });
                 }
                 let statement = self.source.statement.to_string();
-                session.recording.chunk(&statement, self.number, format).finish(bytes).await
+                let chunk = session.recording.chunk(&statement, self.number, format);
+                chunk.hiding(hidden).finish(bytes).await
             })
             .await
             .map_err(|error| Refusal::unrecorded(&error))?;

@@ -172,6 +172,7 @@ fn completed(ask: &Ask, relayed: &Relayed) -> Completed {
         answer: relayed.recorded,
         chunks: relayed.chunks,
         columns: relayed.columns.clone(),
+        hidden: relayed.hidden.clone(),
         duration_ms: u64::try_from(ask.since.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -1,6 +1,7 @@
 //! Relay: the account's answer through the masks to the agent, and onto the record.
 
-use std::borrow::Cow;
+mod mask;
+
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use snowflake::login::SessionInfo;
 use snowflake::monitoring::State;
 use snowflake::parameters::Parameter;
 use snowflake::query::{Answer, Edits};
-use snowflake::rows::{self, Column, Layout, Mask, RowsError, Value};
+use snowflake::rows::{self, Column, Findings, Layout, RowsError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -24,7 +25,8 @@ use crate::Parts;
 use crate::downstream::refusal::{Form, Refusal};
 use crate::downstream::session::Session;
 use crate::recorder::Attempt;
-use crate::telemetry::{DirectionLabels, RowLabels};
+use crate::telemetry::{DirectionLabels, Metrics, RowLabels};
+use mask::ColumnMask;
 
 /// Answers above this are worked on off the threads that serve.
 const LARGE: usize = 256 << 10;
@@ -39,6 +41,7 @@ pub(crate) struct Relayed {
     pub(crate) columns: Vec<entry::Column>,
     /// The account's ids of the statements that ran together in this one.
     pub(crate) results: Vec<Uuid>,
+    pub(crate) hidden: Vec<entry::Hidden>,
 }
 
 impl Relayed {
@@ -100,6 +103,7 @@ pub(crate) async fn relay(
         return Err(End::Refused(Refusal::denied("FG-2008", reason)));
     }
     parts.metrics.phase("mask", started);
+    let hidden = hidden(&shaped.layout, &shaped.found, &parts.metrics);
 
     let recording = Instant::now();
     let recorded = if plan.decision.digest_only {
@@ -138,7 +142,32 @@ pub(crate) async fn relay(
         chunks,
         columns: shaped.columns,
         results: shaped.results,
+        hidden,
     })
+}
+
+/// What was found in the rows, counted, as it goes on record.
+pub(crate) fn hidden(layout: &Layout, found: &Findings, metrics: &Metrics) -> Vec<entry::Hidden> {
+    let mut hidden: Vec<entry::Hidden> = Vec::new();
+    for ((position, bits), cells) in found {
+        let Some(column) = layout.columns.get(*position) else { continue };
+        let position = u32::try_from(*position).unwrap_or(u32::MAX);
+        for detector in policy::Found::from(*bits).words() {
+            metrics.detected(detector, *cells);
+            let known =
+                hidden.iter_mut().find(|it| it.position == position && it.detector == detector);
+            match known {
+                Some(known) => known.cells += cells,
+                None => hidden.push(entry::Hidden {
+                    position,
+                    column: column.name.clone(),
+                    detector: detector.to_owned(),
+                    cells: *cells,
+                }),
+            }
+        }
+    }
+    hidden
 }
 
 /// The answer of the session's own earlier statement once more: masked then, so masked now.
@@ -172,6 +201,7 @@ pub(crate) async fn relay_again(
         rows: None,
         recorded,
         chunks: 0,
+        hidden: Vec::new(),
         columns: columns
             .into_iter()
             .map(|column| entry::Column { name: column.name, data_type: column.word, masked: None })
@@ -225,6 +255,7 @@ struct Shaped {
     query_id: Option<Uuid>,
     rows: Option<u64>,
     masked_cells: u64,
+    found: Findings,
     columns: Vec<entry::Column>,
     layout: Layout,
     arrow: bool,
@@ -274,16 +305,17 @@ impl Plan {
         let layout = self.layout(columns)?;
         let arrow = answer.is_arrow().map_err(not_understood)?;
         let chunk_rows: u64 = links.iter().map(|link| link.row_count).sum();
-        let (rows, inline_rows, masked_cells) = inline(&answer, &layout, arrow)?;
-        let edits = Edits { rows, chunks: links, message: None };
+        let inline = inline(&answer, &layout, arrow)?;
+        let edits = Edits { rows: inline.rows, chunks: links, message: None };
         let body = answer.encode(&layout, &edits).map_err(not_understood)?;
         let returned: Option<u64> = answer.get("returned").map_err(not_understood)?;
         let total: Option<u64> = answer.get("total").map_err(not_understood)?;
         Ok(Shaped {
             body: body.into(),
             query_id: answer.query_id().map_err(not_understood)?,
-            rows: returned.or(total).or(inline_rows.map(|rows| rows + chunk_rows)),
-            masked_cells,
+            rows: returned.or(total).or(inline.count.map(|rows| rows + chunk_rows)),
+            masked_cells: inline.masked_cells,
+            found: inline.found,
             columns: self.recorded_columns(&layout),
             layout,
             arrow,
@@ -299,7 +331,9 @@ impl Plan {
         let code = answer.code.clone().filter(|code| code.parse::<u32>().is_ok());
         let code = code.unwrap_or_else(|| snowflake::error::INTERNAL.to_owned());
         let text = answer.message.clone().unwrap_or_default();
-        let message = if self.decision.redact_errors {
+        let message = if self.decision.redact_errors
+            || mask::is_found_in(&self.decision.detectors, &text)
+        {
             format!(
                 "the account refused the statement with code {code}; its text is withheld because it could quote \
                  masked values (statement {})",
@@ -347,12 +381,12 @@ impl Plan {
             let Some(column) = layout.columns.get(mask.position) else {
                 return Err(mismatch(format!("there is no column {}", mask.position + 1)));
             };
-            let kind = policy::Kind::of(&column.word, column.precision, column.scale);
-            let mask_of = ColumnMask { mask: mask.mask.clone(), key: self.key.clone(), kind };
+            let mask_of = ColumnMask::new(mask.mask.clone(), self.key.clone(), column);
             if let Some(slot) = layout.masks.get_mut(mask.position) {
                 *slot = Some(Arc::new(mask_of));
             }
         }
+        layout.search = mask::search(&self.decision.detectors, &layout.columns);
         Ok(layout)
     }
 
@@ -372,8 +406,15 @@ impl Plan {
     }
 }
 
-/// The inline rows after their masks: field and new value, rows, masked cells.
-type Inline = (Option<(&'static str, Vec<u8>)>, Option<u64>, u64);
+/// The inline rows after their masks.
+#[derive(Default)]
+struct Inline {
+    /// Field and new value, where they changed.
+    rows: Option<(&'static str, Vec<u8>)>,
+    count: Option<u64>,
+    masked_cells: u64,
+    found: Findings,
+}
 
 fn inline(answer: &Answer<'_>, layout: &Layout, arrow: bool) -> Result<Inline, End> {
     let field = if arrow { "rowsetBase64" } else { "rowset" };
@@ -383,9 +424,9 @@ fn inline(answer: &Answer<'_>, layout: &Layout, arrow: bool) -> Result<Inline, E
     if layout.is_masked() && answer.raw(other).is_some_and(|raw| !is_empty(raw)) {
         return Err(not_understood("rows in two formats"));
     }
-    let Some(raw) = answer.raw(field) else { return Ok((None, None, 0)) };
+    let Some(raw) = answer.raw(field) else { return Ok(Inline::default()) };
     if !layout.is_masked() || is_empty(raw) {
-        return Ok((None, None, 0));
+        return Ok(Inline::default());
     }
     let masked = if arrow {
         let text = raw.trim_matches('"').replace("\\/", "/");
@@ -396,48 +437,15 @@ fn inline(answer: &Answer<'_>, layout: &Layout, arrow: bool) -> Result<Inline, E
     } else {
         rows::mask_rowset(raw.as_bytes(), layout).map_err(not_understood)?
     };
-    Ok((Some((field, masked.bytes)), Some(masked.rows), masked.masked_cells))
+    Ok(Inline {
+        rows: Some((field, masked.bytes)),
+        count: Some(masked.rows),
+        masked_cells: masked.masked_cells,
+        found: masked.found,
+    })
 }
 
 /// The rows of one chunk after their masks.
 pub(crate) fn chunk(bytes: &[u8], layout: &Layout, arrow: bool) -> Result<rows::Masked, RowsError> {
     if arrow { rows::mask_stream(bytes, layout) } else { rows::mask_chunk(bytes, layout) }
-}
-
-/// A policy's mask over one column.
-struct ColumnMask {
-    mask: policy::Mask,
-    key: policy::MaskKey,
-    kind: policy::Kind,
-}
-
-impl Mask for ColumnMask {
-    fn apply<'a>(&self, _: &Column, value: Value<'a>) -> Value<'a> {
-        let value = match value {
-            Value::Null => policy::Value::Null,
-            Value::Text(text) => policy::Value::Text(text),
-            Value::Fixed(number) => policy::Value::Integer(number),
-            Value::Real(number) => policy::Value::Real(number),
-            Value::Boolean(truth) => policy::Value::Boolean(truth),
-            Value::Date(days) => policy::Value::Days(i64::from(days)),
-            Value::Time(units) => policy::Value::Time(units),
-            Value::Timestamp { seconds, nanos, offset } => {
-                policy::Value::Timestamp { seconds, nanoseconds: nanos, offset }
-            }
-            Value::Binary(bytes) => policy::Value::Binary(bytes),
-        };
-        match self.mask.apply(&self.key, self.kind, value) {
-            policy::Value::Null => Value::Null,
-            policy::Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
-            policy::Value::Integer(number) => Value::Fixed(number),
-            policy::Value::Real(number) => Value::Real(number),
-            policy::Value::Boolean(truth) => Value::Boolean(truth),
-            policy::Value::Days(days) => i32::try_from(days).map_or(Value::Null, Value::Date),
-            policy::Value::Time(units) => Value::Time(units),
-            policy::Value::Timestamp { seconds, nanoseconds, offset } => {
-                Value::Timestamp { seconds, nanos: nanoseconds, offset }
-            }
-            policy::Value::Binary(bytes) => Value::Binary(Cow::Owned(bytes.into_owned())),
-        }
-    }
 }

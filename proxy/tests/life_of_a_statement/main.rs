@@ -10,6 +10,7 @@
 
 mod account;
 mod batches;
+mod detectors;
 mod doors;
 mod driver;
 mod drivers;

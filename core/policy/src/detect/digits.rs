@@ -55,7 +55,7 @@ impl Hints {
 
     /// What either says.
     #[must_use]
-    pub(super) fn or(self, other: Self) -> Self {
+    pub fn or(self, other: Self) -> Self {
         Self {
             social_security: self.social_security || other.social_security,
             phone: self.phone || other.phone,

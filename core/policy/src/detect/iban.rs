@@ -137,15 +137,18 @@ fn begins_with_one(text: &[u8]) -> bool {
                 between = 0;
             }
             Some(b' ' | b'-' | b'.' | b'/' | b'_' | b'\t' | b'\r' | b'\n') if between < BETWEEN => {
-                between += 1
+                between += 1;
             }
             _ => return false,
         }
     }
     let iban = &iban[..length];
     // A word that goes on is another word; two cases in one are two words.
-    !rest.next().is_some_and(u8::is_ascii_alphanumeric)
-        && !(iban.iter().any(u8::is_ascii_lowercase) && iban.iter().any(u8::is_ascii_uppercase))
+    let goes_on = rest.next().is_some_and(u8::is_ascii_alphanumeric);
+    let mixes_cases =
+        iban.iter().any(u8::is_ascii_lowercase) && iban.iter().any(u8::is_ascii_uppercase);
+    !goes_on
+        && !mixes_cases
         && iban.iter().filter(|byte| byte.is_ascii_digit()).count() >= 8
         && remainder(iban) == 1
 }

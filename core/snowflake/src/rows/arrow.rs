@@ -1,8 +1,11 @@
 //! Arrow row sets: one IPC stream in, one IPC stream out.
 //!
-//! Only masked columns are taken apart; the others keep their arrays. The account encodes one logical type in
+//! Only masked columns are taken apart; the others keep their arrays, but for single cells in which a search found
+//! something. The account encodes one logical type in
 //! several physical ones, and widths may differ between the chunks of one result, so each stream is read by its own
 //! schema.
+
+mod search;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,7 +24,8 @@ use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::{Column, Kind, Layout, Mask, Masked, RowsError, Value};
+use super::{Column, Findings, Kind, Layout, Mask, Masked, RowsError, Value};
+use search::Searching;
 
 impl From<ArrowError> for RowsError {
     fn from(error: ArrowError) -> Self {
@@ -47,20 +51,27 @@ pub fn mask_stream(stream: &[u8], layout: &Layout) -> Result<Masked, RowsError> 
     let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let mut columns = Vec::with_capacity(layout.columns.len());
-    let mut masked_columns = 0;
+    let mut masked_cells = 0;
+    let mut pass = layout.search.as_ref().map(|search| search.begin());
+    let mut found = Findings::new();
     for (position, (column, mask)) in layout.columns.iter().zip(&layout.masks).enumerate() {
         let field = schema.field(position);
         let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(position)).collect();
-        columns.push(match mask {
-            None => (field.clone(), arrays.into_iter().cloned().collect()),
-            Some(mask) => {
-                masked_columns += 1;
+        columns.push(match (mask, &mut pass) {
+            (Some(mask), _) => {
+                masked_cells += rows as u64;
                 mask_column(field, &arrays, column, mask.as_ref())?
             }
+            (None, Some(pass)) if layout.is_searched(position) => {
+                let searching = Searching { position, column, pass: pass.as_mut() };
+                searching.column(field, &arrays, &mut found)?
+            }
+            (None, _) => (field.clone(), arrays.into_iter().cloned().collect()),
         });
     }
+    masked_cells += found.values().sum::<u64>();
     let bytes = write(&schema, &columns, &batches)?;
-    Ok(Masked { bytes, rows: rows as u64, masked_cells: (rows * masked_columns) as u64 })
+    Ok(Masked { bytes, rows: rows as u64, masked_cells, found })
 }
 
 fn write(
@@ -87,10 +98,7 @@ fn mask_column(
     column: &Column,
     mask: &dyn Mask,
 ) -> Result<(Field, Vec<ArrayRef>), RowsError> {
-    let physical = match field.data_type() {
-        DataType::Dictionary(_, values) => values.as_ref().clone(),
-        plain => plain.clone(),
-    };
+    let physical = plain(field.data_type());
     let mut masked = Vec::with_capacity(arrays.len());
     for array in arrays {
         masked.push(mask_values(array.as_ref(), &physical, column, mask));
@@ -105,6 +113,14 @@ fn mask_column(
         .collect::<Result<Vec<ArrayRef>, RowsError>>()?;
     let field = Field::new(field.name(), physical, true).with_metadata(field.metadata().clone());
     Ok((field, arrays))
+}
+
+/// The type of a dictionary's values: masked and searched columns have no dictionary, which would keep what no row shows.
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => values.as_ref().clone(),
+        other => other.clone(),
+    }
 }
 
 fn mask_values<'a>(
@@ -282,10 +298,11 @@ fn build(
 ) -> Result<ArrayRef, RowsError> {
     let scale = column.scale.unwrap_or(0);
     Ok(match (column.kind, physical) {
-        (Kind::Fixed, DataType::Int64) => {
-            let native = |value| number(value).and_then(|number| i64::try_from(number).ok());
-            Arc::new(values.iter().map(native).collect::<Int64Array>())
-        }
+        (Kind::Fixed, DataType::Int64) => Arc::new(narrow::<Int64Type>(values)),
+        // As narrow as it came: what stands in place of a found number fits any width.
+        (Kind::Fixed, DataType::Int8) => Arc::new(narrow::<Int8Type>(values)),
+        (Kind::Fixed, DataType::Int16) => Arc::new(narrow::<Int16Type>(values)),
+        (Kind::Fixed, DataType::Int32) => Arc::new(narrow::<Int32Type>(values)),
         (Kind::Fixed, DataType::Decimal128(precision, scale)) => {
             let array: Decimal128Array = values.iter().map(number).collect();
             Arc::new(array.with_precision_and_scale(*precision, *scale)?)
@@ -348,6 +365,11 @@ fn number(value: &Value<'_>) -> Option<i128> {
     if let Value::Fixed(number) = value { Some(*number) } else { None }
 }
 
+/// Integers of one width; one that does not fit is NULL.
+fn narrow<T: ArrowPrimitiveType<Native: TryFrom<i128>>>(values: &[Value<'_>]) -> PrimitiveArray<T> {
+    values.iter().map(|value| number(value).and_then(|number| number.try_into().ok())).collect()
+}
+
 fn time(value: &Value<'_>) -> Option<i64> {
     if let Value::Time(units) = value { Some(*units) } else { None }
 }
@@ -401,10 +423,13 @@ mod tests {
     use std::collections::HashMap;
 
     use arrow_array::types::Int32Type as Key;
-    use arrow_array::{DictionaryArray, Int8Array, Int16Array};
+    use arrow_array::{
+        DictionaryArray, FixedSizeListArray, Int8Array, Int16Array, ListArray, MapArray,
+    };
+    use arrow_buffer::OffsetBuffer;
     use proptest::prelude::*;
 
-    use super::super::tests::{Nothing, Same, Stamp, column, layout};
+    use super::super::tests::{Nothing, Same, Stamp, column, layout, searched};
     use super::*;
 
     fn stream(schema: Schema, batches: Vec<Vec<ArrayRef>>) -> Vec<u8> {
@@ -573,6 +598,131 @@ mod tests {
         );
         assert!(mask_stream(b"", &narrow).is_err());
         assert!(mask_stream(&bytes[..bytes.len() / 2], &layout(columns, None)).is_err());
+    }
+
+    /// Texts in every physical form, the needle in the first row.
+    fn texts() -> Vec<(&'static str, ArrayRef)> {
+        let rows = vec![Some("the needle"), None, Some("hay"), Some("the needle"), Some("straw")];
+        let strings = StringArray::from(rows.clone());
+        let dictionary: DictionaryArray<Key> = rows.clone().into_iter().collect();
+        let inner = Arc::new(Field::new("inner", DataType::Utf8, true));
+        let offsets = OffsetBuffer::from_lengths([1, 0, 1, 2, 1]);
+        let list =
+            ListArray::new(Arc::clone(&inner), offsets.clone(), Arc::new(strings.clone()), None);
+        let object = StructArray::new(
+            vec![Arc::clone(&inner)].into(),
+            vec![Arc::new(strings.clone()) as ArrayRef],
+            None,
+        );
+        let entries = StructArray::new(
+            vec![
+                Field::new("key", DataType::Utf8, false),
+                Field::new("value", DataType::Utf8, true),
+            ]
+            .into(),
+            vec![
+                Arc::new(StringArray::from(vec!["inner"; 5])) as ArrayRef,
+                Arc::new(strings.clone()),
+            ],
+            None,
+        );
+        let entry = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+        let map = MapArray::new(entry, offsets, entries, None, false);
+        let pairs: Vec<Option<&str>> = rows.iter().flat_map(|row| [Some("x"), *row]).collect();
+        let fixed = FixedSizeListArray::new(
+            Arc::new(Field::new("item", DataType::Utf8, true)),
+            2,
+            Arc::new(StringArray::from(pairs)),
+            None,
+        );
+        let binary: BinaryArray = [Some("needle"), None, Some("hay"), Some("needle"), Some("x")]
+            .map(|row| row.map(str::as_bytes))
+            .into_iter()
+            .collect();
+        let int = |a, b| Int64Array::from(vec![Some(a), None, Some(b), Some(a), Some(b)]);
+        let decimal = Decimal128Array::from(vec![Some(77), None, Some(1), Some(77), Some(1)])
+            .with_precision_and_scale(38, 0)
+            .unwrap();
+        vec![
+            ("text", Arc::new(LargeStringArray::from(rows))),
+            ("text", Arc::new(StringArray::from(vec!["needle"; 5]))),
+            ("text", Arc::new(strings.clone())),
+            ("text", Arc::new(dictionary)),
+            ("variant", Arc::new(strings)),
+            ("array", Arc::new(list)),
+            ("object", Arc::new(object)),
+            ("map", Arc::new(map)),
+            ("vector", Arc::new(fixed)),
+            ("binary", Arc::new(binary)),
+            ("fixed", Arc::new(int(77, 78))),
+            ("fixed", Arc::new(Int8Array::from(vec![Some(77), None, Some(1), Some(77), Some(1)]))),
+            ("fixed", Arc::new(decimal)),
+        ]
+    }
+
+    #[test]
+    fn what_is_found_in_any_encoding_is_hidden_and_its_bytes_are_gone() {
+        let columns = texts();
+        let fields: Vec<Field> =
+            columns.iter().map(|(word, array)| field(word, array.data_type().clone())).collect();
+        let words: Vec<&str> = columns.iter().map(|(word, _)| *word).collect();
+        let arrays: Vec<ArrayRef> = columns.into_iter().map(|(_, array)| array).collect();
+        for (position, word) in words.iter().enumerate().filter(|(position, _)| *position != 1) {
+            let schema = Schema::new(vec![fields[position].clone(), fields[1].clone()]);
+            let bytes =
+                stream(schema, vec![vec![Arc::clone(&arrays[position]), Arc::clone(&arrays[1])]]);
+            let mut kinds = vec![column(word, Some(0)), column("text", None)];
+            if arrays[position].data_type().is_nested() {
+                kinds[0].kind = Kind::Other;
+            }
+            let found = mask_stream(&bytes, &searched(kinds)).unwrap();
+            let (schema, rows) = read(&found.bytes);
+            let (before, after) = (&arrays[position], rows[0].column(0));
+            assert_eq!(schema.field(0).data_type(), &plain(before.data_type()), "{word}");
+            assert_eq!(schema.field(0).metadata(), fields[position].metadata());
+            assert!(schema.field(0).is_nullable());
+            assert!(after.is_null(0) && after.is_null(3) && after.is_valid(2), "{word}: {after:?}");
+            assert_eq!(found.masked_cells, 2, "{word}");
+            let kind = if matches!(*word, "object" | "map") { 3 } else { 1 };
+            assert_eq!(found.found, Findings::from([((0, kind), 2)]), "{word}");
+            if !matches!(before.data_type(), DataType::Dictionary(..)) {
+                assert_eq!(&after.slice(4, 1), &before.slice(4, 1), "{word}");
+            }
+            // Only the column that is not searched still has it.
+            let shown = String::from_utf8_lossy(&found.bytes).matches("needle").count();
+            assert_eq!(shown, 5, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_searched_column_in_which_nothing_is_found_keeps_its_arrays() {
+        let (bytes, columns) = everything();
+        let found = mask_stream(&bytes, &searched(columns)).unwrap();
+        let ((_, before), (schema, after)) = (read(&bytes), read(&found.bytes));
+        assert_eq!((found.masked_cells, found.found.len()), (0, 0));
+        for (position, array) in before[0].columns().iter().enumerate() {
+            assert_eq!(schema.field(position).data_type(), &plain(array.data_type()));
+            if !matches!(array.data_type(), DataType::Dictionary(..)) {
+                assert_eq!(array, after[0].column(position));
+            }
+        }
+        let text = after[0].column(17).as_string::<i32>();
+        assert_eq!((text.value(0), text.is_null(1)), ("x", true));
+    }
+
+    #[test]
+    fn a_dictionary_keeps_no_value_that_was_hidden_or_that_no_row_shows() {
+        let keys = Int32Array::from(vec![Some(1), Some(0), None]);
+        let values =
+            StringArray::from(vec![Some("needle"), Some("hay"), Some("unused needle"), None]);
+        let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(values)));
+        let schema = Schema::new(vec![field("text", dictionary.data_type().clone())]);
+        let bytes = stream(schema, vec![vec![dictionary]]);
+        let found = mask_stream(&bytes, &searched(vec![column("text", None)])).unwrap();
+        assert!(!String::from_utf8_lossy(&found.bytes).contains("needle"));
+        let (_, rows) = read(&found.bytes);
+        let text = rows[0].column(0).as_string::<i32>();
+        assert_eq!(text.iter().collect::<Vec<_>>(), [Some("hay"), None, None]);
     }
 
     proptest! {

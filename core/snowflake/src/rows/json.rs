@@ -6,15 +6,21 @@ use std::fmt::Write as _;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Column, Kind, Layout, Masked, RowsError, Value};
+use super::{Column, Findings, Kind, Layout, Masked, Pass, RowsError, Value};
 use crate::decode::unquoted;
 
 /// Masks `rowset`: a list of rows.
 pub fn mask_rowset(rowset: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
-    let mut out = Masked { bytes: Vec::with_capacity(rowset.len()), rows: 0, masked_cells: 0 };
+    let mut out = Masked {
+        bytes: Vec::with_capacity(rowset.len()),
+        rows: 0,
+        masked_cells: 0,
+        found: Findings::new(),
+    };
     let mut failure = None;
     let mut json = serde_json::Deserializer::from_slice(rowset);
-    let walk = Rows { layout, out: &mut out, failure: &mut failure };
+    let pass = layout.search.as_ref().map(|search| search.begin());
+    let walk = Rows { layout, pass, out: &mut out, failure: &mut failure };
     let walked = walk.deserialize(&mut json).and_then(|()| json.end());
     match (walked, failure) {
         (_, Some(failure)) => Err(failure),
@@ -38,6 +44,7 @@ pub fn mask_chunk(chunk: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
 /// Walks the rows.
 struct Rows<'w> {
     layout: &'w Layout,
+    pass: Option<Box<dyn Pass>>,
     out: &'w mut Masked,
     failure: &'w mut Option<RowsError>,
 }
@@ -56,13 +63,13 @@ impl<'de> Visitor<'de> for Rows<'_> {
         f.write_str("a list of rows")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut rows: A) -> Result<(), A::Error> {
         self.out.bytes.push(b'[');
         while let Some(row) = rows.next_element::<Vec<&'de RawValue>>()? {
             if self.out.rows > 0 {
                 self.out.bytes.push(b',');
             }
-            if let Err(failure) = write_row(&row, self.layout, self.out) {
+            if let Err(failure) = write_row(&row, self.layout, self.pass.as_deref_mut(), self.out) {
                 *self.failure = Some(failure);
                 return Err(A::Error::custom("row"));
             }
@@ -73,7 +80,12 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 }
 
-fn write_row(row: &[&RawValue], layout: &Layout, out: &mut Masked) -> Result<(), RowsError> {
+fn write_row(
+    row: &[&RawValue],
+    layout: &Layout,
+    mut pass: Option<&mut (dyn Pass + '_)>,
+    out: &mut Masked,
+) -> Result<(), RowsError> {
     if row.len() != layout.columns.len() {
         return Err(RowsError::Width { expected: layout.columns.len(), found: row.len() });
     }
@@ -88,14 +100,27 @@ fn write_row(row: &[&RawValue], layout: &Layout, out: &mut Masked) -> Result<(),
         if raw != "null" && !raw.starts_with('"') {
             return Err(RowsError::Cell { position });
         }
-        let Some(mask) = mask else {
+        let value = match (mask, &mut pass) {
+            (Some(mask), _) => {
+                let text = text(raw).ok_or(RowsError::Cell { position })?;
+                let value = read(column, text.as_deref()).ok_or(RowsError::Cell { position })?;
+                Some(write(column, &mask.apply(column, value)))
+            }
+            (None, Some(pass)) if raw != "null" && layout.is_searched(position) => {
+                let text = text(raw).flatten().ok_or(RowsError::Cell { position })?;
+                let found = pass.look(position, None, &shown(column, &text));
+                (found != 0).then(|| {
+                    *out.found.entry((position, found)).or_default() += 1;
+                    write(column, &pass.hide(position, found))
+                })
+            }
+            (None, _) => None,
+        };
+        let Some(value) = value else {
             out.bytes.extend_from_slice(raw.as_bytes());
             continue;
         };
-        let text: Option<String> =
-            serde_json::from_str(raw).map_err(|_| RowsError::Cell { position })?;
-        let value = read(column, text.as_deref()).ok_or(RowsError::Cell { position })?;
-        match write(column, &mask.apply(column, value)) {
+        match value {
             Some(text) => serde_json::to_writer(&mut out.bytes, &text)
                 .map_err(|error| RowsError::Unreadable(unquoted(&error)))?,
             None => out.bytes.extend_from_slice(b"null"),
@@ -104,6 +129,25 @@ fn write_row(row: &[&RawValue], layout: &Layout, out: &mut Masked) -> Result<(),
     }
     out.bytes.push(b']');
     Ok(())
+}
+
+/// The text of a cell, `None` where it is null.
+#[allow(clippy::option_option, reason = "unreadable, null, or a text")]
+fn text(raw: &str) -> Option<Option<Cow<'_, str>>> {
+    // Nearly every cell stands there as it is.
+    let inside = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+    match inside {
+        Some(inside) if !inside.contains('\\') => Some(Some(Cow::Borrowed(inside))),
+        _ => serde_json::from_str::<Option<String>>(raw).ok().map(|text| text.map(Cow::Owned)),
+    }
+}
+
+/// A cell as what it shows: its value, or its text where it is none or is not taken apart.
+fn shown<'a>(column: &Column, text: &'a str) -> Value<'a> {
+    match column.kind {
+        Kind::Other => Value::Text(Cow::Borrowed(text)),
+        _ => read(column, Some(text)).unwrap_or(Value::Text(Cow::Borrowed(text))),
+    }
 }
 
 /// A cell as a value. A column that is not taken apart reads as NULL, so that a mask never sees half of it.
@@ -252,7 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Mask;
-    use super::super::tests::{Nothing, Same, Stamp, column, layout};
+    use super::super::tests::{Nothing, Same, Stamp, column, layout, searched};
     use super::*;
 
     const ROW: &str = r#"[["12","-1.50","text","1","18628","45296.123","1700000000.000000000","-0.500","1700000000.000000000 1980","1F","1.5E10","{\"a\":1}","[1,2]"],[null,null,null,null,null,null,null,null,null,null,null,null,null]]"#;
@@ -346,6 +390,19 @@ mod tests {
             let error = mask_rowset(rows.as_bytes(), &all(Some(Arc::new(Stamp)))).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_found_is_hidden_and_every_other_byte_stays() {
+        let words = ["text", "text", "variant", "fixed", "vector", "binary"];
+        let layout = searched(words.iter().map(|word| column(word, Some(0))).collect());
+        let rows = r#"[["a needle","needle","{\"k\": \"ne\\u0065dle\"}","77","[\"needle\"]","6E6565646C65"],["\u006eeedle",null,"{}","x","n","zz"],["\/","needle",null,"770",null,null]]"#;
+        let found = mask_rowset(rows.as_bytes(), &layout).unwrap();
+        let expected = r#"[[null,"needle","{\"k\": \"ne\\u0065dle\"}",null,null,null],[null,null,"{}","x","n","zz"],["\/","needle",null,"770",null,null]]"#;
+        assert_eq!(text(&found), expected);
+        assert_eq!(found.masked_cells, 5);
+        let counted: Vec<_> = found.found.into_iter().collect();
+        assert_eq!(counted, [((0, 1), 2), ((3, 1), 1), ((4, 1), 1), ((5, 1), 1)]);
     }
 
     proptest! {
