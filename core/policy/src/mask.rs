@@ -180,9 +180,14 @@ impl Mask {
                         .and_then(|unit| unit.checked_mul(i128::from(*width)));
                     match width {
                         Some(width) if width > 0 => {
-                            // Rounded down towards minus infinity; the lowest bucket may not fit its type.
+                            // Rounded down towards minus infinity. The lowest bucket may not fit where its value did, and
+                            // 64 bits are what a number comes in that fits them.
+                            let fits = |bucket: &i128| {
+                                i64::try_from(value).is_err() || i64::try_from(*bucket).is_ok()
+                            };
                             value
                                 .checked_sub(value.rem_euclid(width))
+                                .filter(fits)
                                 .map_or(Value::Integer(0), Value::Integer)
                         }
                         _ => self.constant(kind),

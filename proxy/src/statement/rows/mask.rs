@@ -161,3 +161,6 @@ fn shown(value: policy::Value<'_>) -> Value<'_> {
         policy::Value::Binary(bytes) => Value::Binary(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests;
