@@ -6,6 +6,8 @@
 mod approvals;
 #[path = "pods/attacks.rs"]
 mod attacks;
+#[path = "pods/detectors.rs"]
+mod detectors;
 #[path = "pods/evidence.rs"]
 mod evidence;
 #[path = "pods/injection.rs"]

@@ -151,6 +151,10 @@ impl Metrics {
         );
         proxy.register("rows", "Rows relayed", self.rows.clone());
         proxy.register("masked_cells", "Cells that were masked", self.masked_cells.clone());
+        // Each from the start: a series that begins with its first hit shows no increase.
+        for detector in policy::Found::anything().words() {
+            self.detected(detector, 0);
+        }
         proxy.register(
             "detected_cells",
             "Cells that were hidden because of what was found in them",

@@ -75,6 +75,12 @@ impl Found {
     /// Nobody looked: the cell is too long, or its batch too large.
     const UNSEARCHED: Self = Self(1 << Detector::ALL.len());
 
+    /// Whatever can be found.
+    #[must_use]
+    pub fn anything() -> Self {
+        Self(2 * Self::UNSEARCHED.0 - 1)
+    }
+
     /// Whether the cell may be shown.
     #[must_use]
     pub fn is_nothing(self) -> bool {

@@ -111,6 +111,13 @@ fn the_strictest_mask_of_what_was_found_hides_the_cell() {
     assert_eq!(hidden(Found::UNSEARCHED), Value::Null);
 }
 
+#[test]
+fn every_word_is_known_before_anything_is_found() {
+    let words: Vec<_> = Found::anything().words().collect();
+    assert_eq!(words.len(), Detector::ALL.len() + 1);
+    assert_eq!(words.last(), Some(&"Unsearched"));
+}
+
 /// Text that says nothing and touches no digit: what is found in it is what was put there.
 fn around() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z ,;:!\u{e9}\u{4e2d}]{0,40}", Just("line\n".to_owned()), Just(String::new())]
