@@ -44,8 +44,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::chunk::Chunk;
 use self::{
-    chunk::Chunk,
     journal::{Class, Command, Journal, Message, Need, Part},
     ship::Shipper,
     spool::Spool,

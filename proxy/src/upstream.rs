@@ -26,7 +26,8 @@ use uuid::Uuid;
 use crate::config::{Limits, Timings};
 use crate::telemetry::Metrics;
 use credentials::SessionKey;
-use transport::{Reply, Transport, TransportError};
+pub(crate) use transport::{Coming, TransportError};
+use transport::{Reply, Transport};
 
 /// Upstream, a result comes in chunks of at most this many MB: what one chunk may cost in memory.
 const CHUNK_MB: &str = "16";
@@ -332,20 +333,19 @@ impl Session {
         if reply.status == StatusCode::OK { Ok(reply.body) } else { Err(status_error(&reply)) }
     }
 
-    /// Gets a chunk.
+    /// Asks for a chunk; its body is still to come.
     pub(crate) async fn chunk(
         &self,
         url: &str,
         headers: &BTreeMap<String, String>,
-    ) -> Result<Reply, TransportError> {
+    ) -> Result<Coming, TransportError> {
         let mut wait = Duration::from_millis(100);
         let mut tries = 0;
         loop {
-            let deadline = self.timings.upstream_statement;
-            let tried = self.transport.chunk(url, headers, deadline, self.limits.chunk).await;
+            let tried = self.transport.chunk(url, headers, self.timings.upstream).await;
             tries += 1;
             match tried {
-                Ok(reply) if is_retryable(reply.status) && tries < 4 => {}
+                Ok(coming) if is_retryable(coming.status) && tries < 4 => {}
                 Err(TransportError::NotSent(_) | TransportError::Broken(_)) if tries < 4 => {}
                 done => return done,
             }

@@ -6,6 +6,7 @@
 
 mod arrow;
 mod json;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::decode::{self, Malformed};
 pub use crate::value::{Column, Kind, Value};
 
 pub use arrow::mask_stream;
-pub use json::{mask_chunk, mask_rowset};
+pub use json::mask_rowset;
+pub use stream::Stream;
 
 /// What a caller does to the cells of one column.
 pub trait Mask: Send + Sync {
@@ -30,12 +32,12 @@ pub trait Mask: Send + Sync {
 pub trait Search: Send + Sync {
     /// Whether the column at a position is searched.
     fn covers(&self, position: usize) -> bool;
-    /// Begins a pass over the cells of one batch.
+    /// Begins a pass over the cells of one answer, or of one chunk.
     fn begin(&self) -> Box<dyn Pass>;
 }
 
 /// One pass of a [`Search`].
-pub trait Pass {
+pub trait Pass: Send {
     /// What is found in a cell, a bit for each kind of finding. A nested cell is shown leaf by leaf, with the name of the
     /// leaf's field where it has one.
     fn look(&mut self, position: usize, field: Option<&str>, value: &Value<'_>) -> u16;
@@ -58,7 +60,7 @@ pub struct Layout {
 pub type Findings = BTreeMap<(usize, u16), u64>;
 
 /// Rows after their masks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Masked {
     /// The bytes, in the format they came in.
     pub bytes: Vec<u8>,
@@ -68,6 +70,18 @@ pub struct Masked {
     pub masked_cells: u64,
     /// What was found in columns without a mask.
     pub found: Findings,
+}
+
+impl Masked {
+    /// Adds what follows.
+    pub fn extend(&mut self, mut further: Self) {
+        self.bytes.append(&mut further.bytes);
+        self.rows += further.rows;
+        self.masked_cells += further.masked_cells;
+        for (what, cells) in further.found {
+            *self.found.entry(what).or_default() += cells;
+        }
+    }
 }
 
 /// Why rows cannot be relayed.

@@ -148,7 +148,7 @@ async fn look(
     let link = links.nth(part as usize - 1).ok_or_else(none)?;
     let name = link.url.strip_prefix(CHUNKS).ok_or_else(none)?;
     let rows = match parts.chunks.fetch(name, parts).await {
-        Served::Rows(rows) => rows,
+        Served::Rows(rows) => rows.collect(parts.limits.answer).await?,
         Served::Unknown => return Err(none()),
         Served::Failed(refusal) => return Err(refusal),
     };

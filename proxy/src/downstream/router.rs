@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use recording::Fact;
 use recording::entry;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Body;
 use super::refusal::{Form, Refusal};
 use super::rest;
 use super::session::{self, Session};
@@ -36,7 +37,7 @@ pub(crate) async fn route(
     request: Request<Incoming>,
     tls: bool,
     parts: Arc<Parts>,
-) -> Response<Full<Bytes>> {
+) -> Response<Body> {
     let method = request.method().clone();
     let (endpoint, word) = match Endpoint::of(method.as_str(), request.uri().path()) {
         Ok(found) if request.uri().authority().is_none() => found,
@@ -284,11 +285,15 @@ fn cancel(statement: Option<Arc<Statement>>) -> Result<Bytes, Refusal> {
     Ok(fine().into())
 }
 
-async fn chunk(name: &str, parts: &Parts) -> Response<Full<Bytes>> {
+async fn chunk(name: &str, parts: &Arc<Parts>) -> Response<Body> {
     match parts.chunks.fetch(name, parts).await {
         // Never JSON by name: a part has no outer brackets, and the Node driver would parse it by its type, fail, and
         // ask again for minutes. Stores give parts as bytes too.
-        Served::Rows(bytes) => respond(StatusCode::OK, "application/octet-stream", bytes),
+        Served::Rows(rows) => {
+            let mut response = respond(StatusCode::OK, "application/octet-stream", Bytes::new());
+            *response.body_mut() = rows.into_body();
+            response
+        }
         Served::Unknown => {
             let refusal = Refusal::denied("FG-6005", "the link is not one of an open session");
             respond(StatusCode::NOT_FOUND, "application/json", refusal.render_bare().into())
@@ -383,13 +388,13 @@ fn too_large(what: &'static str, limit: usize) -> Unread {
     Unread::Refused(Refusal::malformed(&Malformed::TooLarge { what, limit }))
 }
 
-fn unknown(path_class: &'static str, parts: &Parts) -> Response<Full<Bytes>> {
+fn unknown(path_class: &'static str, parts: &Parts) -> Response<Body> {
     parts.metrics.unhandled.get_or_create(&PathLabels { path_class }).inc();
     refused(Refused::Absent)
 }
 
 /// A request that is not even handed to its endpoint, in the form that its callers understand.
-fn turned_away(endpoint: &Endpoint, refusal: &Refusal) -> Response<Full<Bytes>> {
+fn turned_away(endpoint: &Endpoint, refusal: &Refusal) -> Response<Body> {
     match endpoint {
         Endpoint::Login => ok(refusal.clone().for_login().render_bare()),
         Endpoint::Statements | Endpoint::Statement(_) | Endpoint::CancelStatement(_) => {
@@ -403,7 +408,7 @@ fn turned_away(endpoint: &Endpoint, refusal: &Refusal) -> Response<Full<Bytes>> 
 }
 
 /// A known endpoint that is not served, in the form that its callers understand.
-fn refused(form: Refused) -> Response<Full<Bytes>> {
+fn refused(form: Refused) -> Response<Body> {
     let (what, form_of, status) = match form {
         Refused::Login => (
             "logins that need a browser are not served; log in with any user and password, or with authenticator=oauth \
@@ -440,18 +445,18 @@ fn refused(form: Refused) -> Response<Full<Bytes>> {
 }
 
 /// Broken HTTP: said in HTTP, and the connection ends.
-fn broken(status: StatusCode) -> Response<Full<Bytes>> {
+fn broken(status: StatusCode) -> Response<Body> {
     let mut response = respond(status, "text/plain", Bytes::new());
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-fn ok(body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn ok(body: impl Into<Bytes>) -> Response<Body> {
     respond(StatusCode::OK, "application/json", body.into())
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
+fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(super::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

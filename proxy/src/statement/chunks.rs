@@ -1,31 +1,49 @@
 //! Large results: links are renamed so that further rows come back through the masks.
 //!
-//! A link's name is 256 random bits. What it stands for (the store's URL, its headers, the masks) never leaves.
+//! A link's name is 256 random bits. What it stands for (the store's URL, its headers, the masks) never leaves. Rows pass
+//! piece by piece: masked, put on record, released; however large a chunk is, little of it is here at a time.
+
+mod kept;
+mod masking;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bytes::Bytes;
-use recording::entry::{Format, Hidden, Payload};
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt as _, TryStreamExt as _};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use recording::entry::Format;
 use snowflake::chunks::Chunk as Link;
 use snowflake::endpoint::CHUNKS;
 use snowflake::query::Answer;
-use snowflake::rows::Layout;
-use tokio::sync::{OnceCell, Semaphore};
+use snowflake::rows::{Findings, Layout, Stream};
+use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::Parts;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::session::{Session, random_token};
+use crate::downstream::{Body, whole};
+use crate::recorder;
 use crate::telemetry::DirectionLabels;
+use crate::upstream::{Coming, TransportError};
+use kept::{Kept, Piece};
+use masking::{Done, Masking};
 
 /// Links over all sessions.
 const MOST: usize = 200_000;
+/// Bytes that leave at once: what is on record in one part.
+const PIECE: usize = 1 << 20;
+/// Bytes that are masked at once, off the threads that serve.
+const WORK: usize = 256 << 10;
+/// How often a store is asked that breaks off.
+const TRIES: u32 = 4;
 
 /// Every link that was given out.
 pub(crate) struct Chunks {
     by_name: Mutex<HashMap<String, Arc<Chunk>>>,
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
 }
 
 /// What the chunks of one answer have in common.
@@ -55,24 +73,31 @@ struct Chunk {
     number: u32,
     /// Where the rows lie and with which headers: renewed when the store's links end.
     place: Mutex<(String, BTreeMap<String, String>)>,
-    /// What was recorded when it was first read; every later reading must give the same.
-    recorded: OnceCell<Payload>,
+    /// What is on record of it.
+    kept: Kept,
 }
 
 /// A chunk for the driver, or why there is none.
 pub(crate) enum Served {
     /// Its bytes.
-    Rows(Bytes),
+    Rows(Rows),
     /// Nobody knows the name, or its session is over.
     Unknown,
     /// The store or the record said no.
     Failed(Refusal),
 }
 
+/// The bytes of a chunk, as they come.
+pub(crate) struct Rows {
+    first: Bytes,
+    /// What follows, if anything does.
+    further: Option<mpsc::Receiver<Result<Piece, Refusal>>>,
+}
+
 impl Chunks {
     /// Works on this many chunks at the same time.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { by_name: Mutex::default(), at_once: Semaphore::new(at_once) }
+        Self { by_name: Mutex::default(), at_once: Arc::new(Semaphore::new(at_once)) }
     }
 
     /// New names for links, under `base`.
@@ -100,7 +125,7 @@ impl Chunks {
                 source: Arc::clone(&source),
                 number,
                 place: Mutex::new((named.url, source.headers.clone())),
-                recorded: OnceCell::new(),
+                kept: Kept::default(),
             };
             by_name.insert(named.name, Arc::new(chunk));
         }
@@ -113,8 +138,8 @@ impl Chunks {
         by_name.retain(|_, chunk| !chunk.source.session.ptr_eq(&ended));
     }
 
-    /// Fetches the rows of a name, masks them, puts them on record once, and gives them.
-    pub(crate) async fn fetch(&self, name: &str, parts: &Parts) -> Served {
+    /// Fetches the rows of a name, masks them, puts them on record once, and gives them piece by piece.
+    pub(crate) async fn fetch(&self, name: &str, parts: &Arc<Parts>) -> Served {
         let found = self.by_name.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         let Some(chunk) = found else { return Served::Unknown };
         let Some(session) = chunk.source.session.upgrade() else { return Served::Unknown };
@@ -122,63 +147,161 @@ impl Chunks {
             return Served::Unknown;
         }
         session.touch();
-        // Each chunk in work costs its memory twice.
-        let Ok(_permit) = self.at_once.acquire().await else { return Served::Unknown };
-        match chunk.read(&session, parts).await {
-            Ok(bytes) => Served::Rows(bytes),
-            Err(refusal) => {
+        // Each chunk in work costs memory.
+        let at_once = Arc::clone(&self.at_once);
+        let Ok(permit) = at_once.acquire_owned().await else { return Served::Unknown };
+        let (sender, mut further) = mpsc::channel(1);
+        let relaying = Arc::clone(parts);
+        // On its own: a driver that hangs up must not interrupt a piece on its way to the record.
+        parts.statements.spawn(async move {
+            let _permit = permit;
+            if let Err(refusal) = chunk.relay(&session, &relaying, &sender).await {
                 tracing::warn!(statement = %chunk.source.statement, refusal = refusal.message, "a chunk failed");
-                Served::Failed(refusal)
+                // Nobody may be there to hear it.
+                let _ = sender.send(Err(refusal)).await;
             }
+        });
+        // What fails before the first piece can still be said.
+        match further.recv().await {
+            Some(Ok(piece)) => {
+                let further = (!piece.last).then_some(further);
+                Served::Rows(Rows { first: piece.bytes, further })
+            }
+            Some(Err(refusal)) => Served::Failed(refusal),
+            None => Served::Failed(Refusal::internal("the chunk was not relayed")),
         }
     }
 }
 
-impl Chunk {
-    async fn read(&self, session: &Arc<Session>, parts: &Parts) -> Result<Bytes, Refusal> {
-        let fetched = self.fetch(session).await?;
-        let source = Arc::clone(&self.source);
-        let mut hidden = Vec::new();
-        let bytes = if source.layout.is_masked() {
-            let layout = Arc::clone(&source.layout);
-            let work = move || super::rows::chunk(&fetched, &layout, source.arrow);
-            // A decoder that panics on a hostile stream refuses the chunk, nothing else.
-            let masked = match tokio::task::spawn_blocking(work).await {
-                Ok(Ok(masked)) => masked,
-                Ok(Err(error)) => return Err(Refusal::denied("FG-4003", error)),
-                Err(_) => return Err(Refusal::denied("FG-4003", "the chunk cannot be decoded")),
-            };
-            parts.metrics.masked_cells.inc_by(masked.masked_cells);
-            hidden = super::rows::hidden(&self.source.layout, &masked.found, &parts.metrics);
-            Bytes::from(masked.bytes)
-        } else {
-            fetched
-        };
-        self.record(&bytes, hidden, session).await?;
-        let down = DirectionLabels { direction: "downstream" };
-        parts.metrics.bytes.get_or_create(&down).inc_by(bytes.len() as u64);
-        Ok(bytes)
+impl Rows {
+    /// As the body of an answer. Should a later piece fail, the body is cut, and its driver asks again.
+    pub(crate) fn into_body(self) -> Body {
+        let Self { first, further } = self;
+        let Some(further) = further else { return whole(first) };
+        let first = futures::stream::iter([Ok(first)]);
+        let further = futures::stream::unfold(further, async |mut further| {
+            let piece = further.recv().await?;
+            let piece = piece.map(|piece| piece.bytes);
+            Some((piece.map_err(|refusal| std::io::Error::other(refusal.message)), further))
+        });
+        StreamBody::new(first.chain(further).map_ok(Frame::data)).boxed_unsync()
     }
 
-    async fn fetch(&self, session: &Session) -> Result<Bytes, Refusal> {
-        let unavailable = |error: &dyn std::fmt::Display| {
-            Refusal::denied("FG-4001", format_args!("the chunk cannot be fetched: {error}"))
-        };
+    /// All bytes, at most `limit` of them.
+    pub(crate) async fn collect(self, limit: usize) -> Result<Bytes, Refusal> {
+        let Self { first, further } = self;
+        let Some(mut further) = further else { return Ok(first) };
+        let mut all = BytesMut::from(first);
+        while let Some(piece) = further.recv().await {
+            all.extend_from_slice(&piece?.bytes);
+            if all.len() > limit {
+                let text =
+                    format_args!("a part of the result exceeds {limit} bytes; ask for fewer rows");
+                return Err(Refusal::denied("FG-6002", text));
+            }
+        }
+        Ok(all.freeze())
+    }
+}
+
+impl Chunk {
+    /// Relays the chunk to its end. A store that breaks off is asked again; what went out already is only compared then.
+    async fn relay(
+        &self,
+        session: &Arc<Session>,
+        parts: &Arc<Parts>,
+        out: &mpsc::Sender<Result<Piece, Refusal>>,
+    ) -> Result<(), Refusal> {
+        let mut sent = 0;
+        let mut tries = 1;
+        loop {
+            match self.pass(session, parts, out, &mut sent).await {
+                Err(Broken::Store(error)) if tries < TRIES => {
+                    tracing::info!(statement = %self.source.statement, %error, "a store broke off");
+                    tries += 1;
+                }
+                Err(Broken::Store(error)) => return Err(unavailable(&error)),
+                Err(Broken::Refused(refusal)) => return Err(refusal),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Relays the chunk once. `sent` pieces of it have gone out.
+    async fn pass(
+        &self,
+        session: &Arc<Session>,
+        parts: &Arc<Parts>,
+        out: &mpsc::Sender<Result<Piece, Refusal>>,
+        sent: &mut usize,
+    ) -> Result<(), Broken> {
+        let mut coming = self.fetch(session).await?;
+        let stream = Stream::of(Arc::clone(&self.source.layout), self.source.arrow);
+        let mut masking = Masking::new(coming.gzip, stream, parts.limits.chunk);
+        let mut ready = BytesMut::new();
+        let mut found = Findings::new();
+        let mut at = 0;
+        loop {
+            let work = gather(&mut coming).await?;
+            let last = work.is_empty();
+            let Done { masked, masking: next } = masking.run(work).await?;
+            masking = next;
+            parts.metrics.masked_cells.inc_by(masked.masked_cells);
+            ready.extend_from_slice(&masked.bytes);
+            for (what, cells) in masked.found {
+                *found.entry(what).or_default() += cells;
+            }
+            // The last piece is never empty unless the chunk is.
+            while ready.len() > PIECE || last {
+                let bytes = ready.split_to(ready.len().min(PIECE)).freeze();
+                let piece = Piece { last: last && ready.is_empty(), bytes };
+                let ends = piece.last;
+                let hidden = || super::rows::hidden(&self.source.layout, &found, &parts.metrics);
+                self.kept.settle(at, &piece, || self.recording(session), hidden).await?;
+                if at >= *sent {
+                    let down = DirectionLabels { direction: "downstream" };
+                    parts.metrics.bytes.get_or_create(&down).inc_by(piece.bytes.len() as u64);
+                    if out.send(Ok(piece)).await.is_err() {
+                        // The driver hung up; it may ask again.
+                        return Ok(());
+                    }
+                    *sent += 1;
+                }
+                at += 1;
+                if ends {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// A recording of its rows, unless only their digest is wanted.
+    fn recording(&self, session: &Session) -> Option<recorder::Chunk> {
+        let format = if self.source.arrow { Format::ArrowStream } else { Format::JsonRows };
+        let statement = self.source.statement.to_string();
+        (!self.source.digest_only).then(|| session.recording.chunk(&statement, self.number, format))
+    }
+
+    async fn fetch(&self, session: &Session) -> Result<Coming, Broken> {
         for renewed in [false, true] {
             let (url, headers) = self.place.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let reply = session
+            let coming = session
                 .upstream
                 .chunk(&url, &headers)
                 .await
-                .map_err(|error| unavailable(&error))?;
-            match reply.status.as_u16() {
-                200 => return Ok(reply.body),
+                .map_err(|error| Broken::Refused(unavailable(&error)))?;
+            match coming.status.as_u16() {
+                200 => return Ok(coming),
                 // The store's links end after hours; the account gives new ones.
-                400 | 401 | 403 | 404 if !renewed => self.renew(session).await?,
-                status => return Err(unavailable(&format_args!("HTTP {status}"))),
+                400 | 401 | 403 | 404 if !renewed => {
+                    self.renew(session).await.map_err(Broken::Refused)?;
+                }
+                status => {
+                    return Err(Broken::Refused(unavailable(&format_args!("HTTP {status}"))));
+                }
             }
         }
-        Err(unavailable(&"its link ended"))
+        Err(Broken::Refused(unavailable(&"its link ended")))
     }
 
     /// Asks the account for the result's links anew.
@@ -199,34 +322,34 @@ impl Chunk {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = (link.url, headers);
         Ok(())
     }
+}
 
-    /// On record when first read; a later reading must be the same bytes.
-    async fn record(
-        &self,
-        bytes: &Bytes,
-        hidden: Vec<Hidden>,
-        session: &Session,
-    ) -> Result<(), Refusal> {
-        let format = if self.source.arrow { Format::ArrowStream } else { Format::JsonRows };
-        let recorded = self
-            .recorded
-            .get_or_try_init(async || {
-                if self.source.digest_only {
-                    return Ok(Payload {
-                        length: bytes.len() as u64,
-                        sha256: recording::Digest::of(bytes),
-                    });
-                }
-                let statement = self.source.statement.to_string();
-                let chunk = session.recording.chunk(&statement, self.number, format);
-                chunk.hiding(hidden).finish(bytes).await
-            })
-            .await
-            .map_err(|error| Refusal::unrecorded(&error))?;
-        if recorded.length == bytes.len() as u64 && recorded.sha256 == recording::Digest::of(bytes)
-        {
-            return Ok(());
-        }
-        Err(Refusal::denied("FG-4003", "the chunk is not the one that was read before"))
+/// Why a pass over a chunk ended before its end.
+enum Broken {
+    /// The store broke off; it can be asked again.
+    Store(TransportError),
+    /// There is no sense in trying again.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Broken {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::denied("FG-4001", format_args!("the chunk cannot be fetched: {error}"))
+}
+
+/// The next bytes of a body that are worth a thread's while; none at its end.
+async fn gather(coming: &mut Coming) -> Result<BytesMut, Broken> {
+    let mut work = BytesMut::new();
+    while work.len() < WORK {
+        match coming.next().await.map_err(Broken::Store)? {
+            Some(bytes) => work.extend_from_slice(&bytes),
+            None => break,
+        }
+    }
+    Ok(work)
 }

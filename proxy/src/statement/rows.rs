@@ -13,7 +13,7 @@ use snowflake::login::SessionInfo;
 use snowflake::monitoring::State;
 use snowflake::parameters::Parameter;
 use snowflake::query::{Answer, Edits};
-use snowflake::rows::{self, Column, Findings, Layout, RowsError};
+use snowflake::rows::{self, Column, Findings, Layout};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -443,9 +443,4 @@ fn inline(answer: &Answer<'_>, layout: &Layout, arrow: bool) -> Result<Inline, E
         masked_cells: masked.masked_cells,
         found: masked.found,
     })
-}
-
-/// The rows of one chunk after their masks.
-pub(crate) fn chunk(bytes: &[u8], layout: &Layout, arrow: bool) -> Result<rows::Masked, RowsError> {
-    if arrow { rows::mask_stream(bytes, layout) } else { rows::mask_chunk(bytes, layout) }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use control::Connection;
 use flate2::read::MultiGzDecoder;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -55,6 +56,40 @@ pub(crate) enum TransportError {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
+}
+
+/// An answer whose body is still to come.
+pub(crate) struct Coming {
+    pub(crate) status: StatusCode,
+    /// Whether the body says that it is gzip. Some stores serve gzip without saying so.
+    pub(crate) gzip: bool,
+    body: Incoming,
+    /// How long the next piece may take.
+    patience: Duration,
+}
+
+impl Coming {
+    /// The next piece of the body, as it was sent; none at its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, TransportError> {
+        loop {
+            let frame = tokio::time::timeout(self.patience, self.body.frame()).await;
+            let late = |_| TransportError::Broken(slow(self.patience));
+            match frame.map_err(late)? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(TransportError::Broken(crate::causes(&error))),
+                // Trailers say nothing that is needed.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn slow(patience: Duration) -> String {
+    format!("no answer within {} s", patience.as_secs())
 }
 
 /// Why the way to the account cannot be set up.
@@ -115,14 +150,13 @@ impl Transport {
         self.fetch(&self.account, method, &url, headers, body, deadline, limit).await
     }
 
-    /// Gets a chunk from wherever the account put it.
+    /// Asks for a chunk wherever the account put it. `patience` is how long the first and every further piece may take.
     pub(crate) async fn chunk(
         &self,
         url: &str,
         headers: &BTreeMap<String, String>,
-        deadline: Duration,
-        limit: usize,
-    ) -> Result<Reply, TransportError> {
+        patience: Duration,
+    ) -> Result<Coming, TransportError> {
         let not_sent = |text: &str| TransportError::NotSent(text.to_owned());
         let parsed = Url::parse(url).map_err(|_| not_sent("the chunk's URL is not one"))?;
         // The resolver looks at the address of a name; an address in the URL is looked at by it too.
@@ -143,8 +177,11 @@ impl Transport {
                 HeaderValue::try_from(value).map_err(|_| not_sent("a chunk header is not one"))?;
             map.insert(name, value);
         }
-        let none = Bytes::new();
-        self.fetch(&self.stores, Method::GET, parsed.as_str(), map, none, deadline, limit).await
+        let request = request(Method::GET, parsed.as_str(), map, Bytes::new())?;
+        let sent = tokio::time::timeout(patience, send(&self.stores, request)).await;
+        let response = sent.unwrap_or_else(|_| Err(TransportError::Broken(slow(patience))))?;
+        let (parts, body) = response.into_parts();
+        Ok(Coming { status: parts.status, gzip: is_gzip(&parts.headers), body, patience })
     }
 
     #[allow(clippy::too_many_arguments, reason = "one request, spelled out once")]
@@ -158,24 +195,9 @@ impl Transport {
         deadline: Duration,
         limit: usize,
     ) -> Result<Reply, TransportError> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(url)
-            .body(Full::new(body))
-            .map_err(|error| TransportError::NotSent(error.to_string()))?;
-        *request.headers_mut() = headers;
-        // Nothing but gzip is asked for, so nothing else has to be undone.
-        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let request = request(method, url, headers, body)?;
         let exchange = async {
-            let response = pool.request(request).await.map_err(|error| {
-                let text = crate::causes(&error);
-                if error.is_connect() {
-                    TransportError::NotSent(text)
-                } else {
-                    TransportError::Broken(text)
-                }
-            })?;
-            let (parts, body) = response.into_parts();
+            let (parts, body) = send(pool, request).await?.into_parts();
             let body = Limited::new(body, limit).collect().await.map_err(|error| {
                 if error.is::<LengthLimitError>() {
                     TransportError::TooLarge(limit)
@@ -185,23 +207,48 @@ impl Transport {
             })?;
             Ok((parts, body.to_bytes()))
         };
-        let late =
-            |_| Err(TransportError::Broken(format!("no answer within {} s", deadline.as_secs())));
         let (parts, body) = tokio::time::timeout(deadline.max(self.connect), exchange)
             .await
-            .unwrap_or_else(late)?;
-        let gzip = parts
-            .headers
-            .get(header::CONTENT_ENCODING)
-            .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-        // Some stores serve gzip bytes without saying so.
-        let body = if gzip || body.starts_with(&[0x1f, 0x8b]) {
-            inflate(body, limit).await?
-        } else {
-            body
-        };
+            .unwrap_or_else(|_| Err(TransportError::Broken(slow(deadline))))?;
+        let body = if is_gzip(&parts.headers) { inflate(body, limit).await? } else { body };
         Ok(Reply { status: parts.status, body })
     }
+}
+
+fn request(
+    method: Method,
+    url: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, TransportError> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(url)
+        .body(Full::new(body))
+        .map_err(|error| TransportError::NotSent(error.to_string()))?;
+    *request.headers_mut() = headers;
+    // Nothing but gzip is asked for, so nothing else has to be undone.
+    request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(request)
+}
+
+async fn send(
+    pool: &Pool,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, TransportError> {
+    pool.request(request).await.map_err(|error| {
+        let text = crate::causes(&error);
+        if error.is_connect() {
+            TransportError::NotSent(text)
+        } else {
+            TransportError::Broken(text)
+        }
+    })
+}
+
+fn is_gzip(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    encoding.is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"))
 }
 
 fn pool(

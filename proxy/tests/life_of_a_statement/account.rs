@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -43,6 +44,8 @@ pub(crate) struct Told {
     pub(crate) gate: Option<watch::Receiver<bool>>,
     /// The connection is cut instead.
     pub(crate) cut: bool,
+    /// The connection is cut after so many bytes of the body.
+    pub(crate) breaks_at: Option<usize>,
 }
 
 impl Told {
@@ -53,6 +56,7 @@ impl Told {
             gzip: false,
             gate: None,
             cut: false,
+            breaks_at: None,
         }
     }
     pub(crate) fn status(status: u16) -> Self {
@@ -132,7 +136,7 @@ impl Account {
     async fn answer(
         &self,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    ) -> Result<Response<UnsyncBoxBody<Bytes, std::io::Error>>, std::io::Error> {
         let header = |name: &str| {
             let value = request.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -165,7 +169,14 @@ impl Account {
         } else {
             told.body
         };
-        Ok(response.body(Full::new(Bytes::from(body))).unwrap())
+        let body = Bytes::from(body);
+        let Some(at) = told.breaks_at else {
+            let body = Full::new(body).map_err(|never| match never {});
+            return Ok(response.body(body.boxed_unsync()).unwrap());
+        };
+        let pieces = [Ok(Frame::data(body.slice(..at))), Err(std::io::Error::other("cut"))];
+        let body = StreamBody::new(futures::stream::iter(pieces));
+        Ok(response.body(body.boxed_unsync()).unwrap())
     }
 }
 

@@ -14,6 +14,7 @@ mod detectors;
 mod doors;
 mod driver;
 mod drivers;
+mod large;
 mod operator;
 mod rest;
 

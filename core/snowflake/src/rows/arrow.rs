@@ -19,12 +19,12 @@ use arrow_array::{
     Float64Array, Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, PrimitiveArray,
     RecordBatch, StringArray, StructArray, new_null_array,
 };
-use arrow_buffer::NullBuffer;
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
-use super::{Column, Findings, Kind, Layout, Mask, Masked, RowsError, Value};
+use super::{Column, Findings, Kind, Layout, Mask, Masked, Pass, RowsError, Value};
 use search::Searching;
 
 impl From<ArrowError> for RowsError {
@@ -40,79 +40,120 @@ impl From<ArrowError> for RowsError {
 /// A malformed stream is an error; should the decoder itself panic on one, the caller's task ends, so callers run it
 /// as a task of its own.
 pub fn mask_stream(stream: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
-    let reader = StreamReader::try_new(stream, None)?;
-    let schema = reader.schema();
+    let mut batches = Batches::default();
+    let mut masked = batches.push(stream, layout)?;
+    masked.bytes.append(&mut batches.finish()?.bytes);
+    Ok(masked)
+}
+
+/// A stream whose bytes come one after the other: each batch is masked and written when it is complete.
+#[derive(Default)]
+pub(super) struct Batches {
+    decoder: StreamDecoder,
+    /// There once the schema has come.
+    writer: Option<(SchemaRef, StreamWriter<Vec<u8>>)>,
+    /// The search, from the first batch to the last.
+    pass: Option<Box<dyn Pass>>,
+}
+
+impl Batches {
+    /// Takes the next bytes and gives the batches that they complete.
+    pub(super) fn push(&mut self, bytes: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
+        let mut masked = Masked::default();
+        let mut bytes = Buffer::from(bytes);
+        while !bytes.is_empty() {
+            let batch = self.decoder.decode(&mut bytes)?;
+            let Some(schema) = self.decoder.schema() else { continue };
+            let (schema, writer) = match &mut self.writer {
+                Some(begun) => begun,
+                empty => {
+                    self.pass = layout.search.as_ref().map(|search| search.begin());
+                    empty.insert(begin(&schema, layout)?)
+                }
+            };
+            let Some(batch) = batch else { continue };
+            let rows = batch.num_rows() as u64;
+            masked.rows += rows;
+            masked.masked_cells += rows * layout.masks.iter().flatten().count() as u64;
+            let pass = self.pass.as_deref_mut();
+            writer.write(&mask_batch(&batch, schema, layout, pass, &mut masked.found)?)?;
+            masked.bytes.append(writer.get_mut());
+        }
+        masked.masked_cells += masked.found.values().sum::<u64>();
+        Ok(masked)
+    }
+
+    /// Ends the stream and gives what is left to write.
+    pub(super) fn finish(mut self) -> Result<Masked, RowsError> {
+        self.decoder.finish()?;
+        let (_, writer) =
+            self.writer.ok_or_else(|| RowsError::Unreadable("there is no schema".to_owned()))?;
+        Ok(Masked { bytes: writer.into_inner()?, ..Masked::default() })
+    }
+}
+
+/// The schema of the masked stream, and its writer: masked columns are nullable, their integers 64 bits wide.
+fn begin(
+    schema: &SchemaRef,
+    layout: &Layout,
+) -> Result<(SchemaRef, StreamWriter<Vec<u8>>), RowsError> {
     if schema.fields().len() != layout.columns.len() {
         return Err(RowsError::Width {
             expected: layout.columns.len(),
             found: schema.fields().len(),
         });
     }
-    let batches = reader.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let mut columns = Vec::with_capacity(layout.columns.len());
-    let mut masked_cells = 0;
-    let mut pass = layout.search.as_ref().map(|search| search.begin());
-    let mut found = Findings::new();
-    for (position, (column, mask)) in layout.columns.iter().zip(&layout.masks).enumerate() {
-        let field = schema.field(position);
-        let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(position)).collect();
-        columns.push(match (mask, &mut pass) {
+    let columns = schema.fields().iter().zip(&layout.columns).zip(&layout.masks);
+    let fields: Fields = columns
+        .enumerate()
+        .map(|(position, ((field, column), mask))| {
+            let physical = plain(field.data_type());
+            let data_type = match mask {
+                Some(_) => masked_type(physical, column),
+                None if layout.is_searched(position) => physical,
+                None => return Arc::clone(field),
+            };
+            let changed = Field::new(field.name(), data_type, true);
+            Arc::new(changed.with_metadata(field.metadata().clone()))
+        })
+        .collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+    let writer = StreamWriter::try_new(Vec::new(), &schema)?;
+    Ok((schema, writer))
+}
+
+/// A batch with masked columns and hidden cells; `found` counts those.
+fn mask_batch(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    layout: &Layout,
+    mut pass: Option<&mut (dyn Pass + 'static)>,
+    found: &mut Findings,
+) -> Result<RecordBatch, RowsError> {
+    let columns = batch.columns().iter().zip(&layout.columns).zip(&layout.masks);
+    let mut arrays = Vec::with_capacity(layout.columns.len());
+    for (position, ((array, column), mask)) in columns.enumerate() {
+        arrays.push(match (mask, &mut pass) {
             (Some(mask), _) => {
-                masked_cells += rows as u64;
-                mask_column(field, &arrays, column, mask.as_ref())?
+                let physical = plain(array.data_type());
+                let values = mask_values(array.as_ref(), &physical, column, mask.as_ref());
+                build(&values, schema.field(position).data_type(), column)?
             }
             (None, Some(pass)) if layout.is_searched(position) => {
-                let searching = Searching { position, column, pass: pass.as_mut() };
-                searching.column(field, &arrays, &mut found)?
+                Searching { position, column, pass: &mut **pass }.array(array, found)?
             }
-            (None, _) => (field.clone(), arrays.into_iter().cloned().collect()),
+            (None, _) => Arc::clone(array),
         });
     }
-    masked_cells += found.values().sum::<u64>();
-    let bytes = write(&schema, &columns, &batches)?;
-    Ok(Masked { bytes, rows: rows as u64, masked_cells, found })
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
 }
 
-fn write(
-    schema: &SchemaRef,
-    columns: &[(Field, Vec<ArrayRef>)],
-    batches: &[RecordBatch],
-) -> Result<Vec<u8>, RowsError> {
-    let fields: Fields = columns.iter().map(|(field, _)| field.clone()).collect();
-    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-    let size: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let mut writer = StreamWriter::try_new(Vec::with_capacity(size / 2), &schema)?;
-    for (number, batch) in batches.iter().enumerate() {
-        let arrays = columns.iter().filter_map(|(_, arrays)| arrays.get(number).cloned()).collect();
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?)?;
-    }
-    Ok(writer.into_inner()?)
-}
-
-/// The masked arrays of one column, and its field: nullable, integers 64 bits wide.
-fn mask_column(
-    field: &Field,
-    arrays: &[&ArrayRef],
-    column: &Column,
-    mask: &dyn Mask,
-) -> Result<(Field, Vec<ArrayRef>), RowsError> {
-    let physical = plain(field.data_type());
-    let mut masked = Vec::with_capacity(arrays.len());
-    for array in arrays {
-        masked.push(mask_values(array.as_ref(), &physical, column, mask));
-    }
-    let physical = match column.kind {
+fn masked_type(physical: DataType, column: &Column) -> DataType {
+    match column.kind {
         Kind::Fixed => masked_width(physical),
         _ => physical,
-    };
-    let arrays = masked
-        .into_iter()
-        .map(|values| build(&values, &physical, column))
-        .collect::<Result<Vec<ArrayRef>, RowsError>>()?;
-    let field = Field::new(field.name(), physical, true).with_metadata(field.metadata().clone());
-    Ok((field, arrays))
+    }
 }
 
 /// The type of a dictionary's values: masked and searched columns have no dictionary, which would keep what no row shows.
@@ -427,6 +468,7 @@ mod tests {
         DictionaryArray, FixedSizeListArray, Int8Array, Int16Array, ListArray, MapArray,
     };
     use arrow_buffer::OffsetBuffer;
+    use arrow_ipc::reader::StreamReader;
     use proptest::prelude::*;
 
     use super::super::tests::{Nothing, Same, Stamp, column, layout, searched};

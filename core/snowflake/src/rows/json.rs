@@ -6,20 +6,24 @@ use std::fmt::Write as _;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Column, Findings, Kind, Layout, Masked, Pass, RowsError, Value};
+use super::{Column, Kind, Layout, Masked, Pass, RowsError, Value};
 use crate::decode::unquoted;
 
 /// Masks `rowset`: a list of rows.
 pub fn mask_rowset(rowset: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
-    let mut out = Masked {
-        bytes: Vec::with_capacity(rowset.len()),
-        rows: 0,
-        masked_cells: 0,
-        found: Findings::new(),
-    };
+    let mut pass = layout.search.as_ref().map(|search| search.begin());
+    mask_rows(rowset, layout, pass.as_deref_mut())
+}
+
+/// Masks a list of rows in the course of a pass.
+fn mask_rows(
+    rowset: &[u8],
+    layout: &Layout,
+    pass: Option<&mut (dyn Pass + 'static)>,
+) -> Result<Masked, RowsError> {
+    let mut out = Masked { bytes: Vec::with_capacity(rowset.len()), ..Masked::default() };
     let mut failure = None;
     let mut json = serde_json::Deserializer::from_slice(rowset);
-    let pass = layout.search.as_ref().map(|search| search.begin());
     let walk = Rows { layout, pass, out: &mut out, failure: &mut failure };
     let walked = walk.deserialize(&mut json).and_then(|()| json.end());
     match (walked, failure) {
@@ -29,13 +33,14 @@ pub fn mask_rowset(rowset: &[u8], layout: &Layout) -> Result<Masked, RowsError> 
     }
 }
 
-/// Masks a chunk: rows with commas between them, without the list's brackets.
-pub fn mask_chunk(chunk: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
-    let mut wrapped = Vec::with_capacity(chunk.len() + 2);
-    wrapped.push(b'[');
-    wrapped.extend_from_slice(chunk);
-    wrapped.push(b']');
-    let mut masked = mask_rowset(&wrapped, layout)?;
+/// Masks rows of a chunk in the course of a pass: with commas between them, without the list's brackets.
+pub(super) fn mask_chunk(
+    chunk: &[u8],
+    layout: &Layout,
+    pass: Option<&mut (dyn Pass + 'static)>,
+) -> Result<Masked, RowsError> {
+    let wrapped = [b"[", chunk, b"]"].concat();
+    let mut masked = mask_rows(&wrapped, layout, pass)?;
     masked.bytes.pop();
     masked.bytes.remove(0);
     Ok(masked)
@@ -44,7 +49,7 @@ pub fn mask_chunk(chunk: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
 /// Walks the rows.
 struct Rows<'w> {
     layout: &'w Layout,
-    pass: Option<Box<dyn Pass>>,
+    pass: Option<&'w mut (dyn Pass + 'static)>,
     out: &'w mut Masked,
     failure: &'w mut Option<RowsError>,
 }
@@ -379,9 +384,9 @@ mod tests {
     fn a_chunk_has_no_outer_brackets_before_and_after() {
         let two =
             layout(vec![column("text", None), column("fixed", Some(0))], Some(Arc::new(Stamp)));
-        let chunk = mask_chunk(br#"["a","1001"],["b",null]"#, &two).unwrap();
+        let chunk = mask_chunk(br#"["a","1001"],["b",null]"#, &two, None).unwrap();
         assert_eq!(text(&chunk), r#"["***","1000"],["***",null]"#);
-        assert_eq!(mask_chunk(b"", &two).unwrap().rows, 0);
+        assert_eq!(mask_chunk(b"", &two, None).unwrap().rows, 0);
     }
 
     #[test]
@@ -414,7 +419,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let _ = mask_rowset(&bytes, &all(Some(Arc::new(Same))));
-            let _ = mask_chunk(&bytes, &all(Some(Arc::new(Same))));
+            let _ = mask_chunk(&bytes, &all(Some(Arc::new(Same))), None);
         }
 
         #[test]

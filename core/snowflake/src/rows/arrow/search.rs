@@ -9,7 +9,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, make_array};
 use arrow_data::ArrayData;
 use arrow_data::transform::MutableArrayData;
-use arrow_schema::{DataType, Field};
+use arrow_schema::DataType;
 
 use super::super::{Column, Findings, Pass, RowsError, Value};
 use super::{Reader, build, plain};
@@ -22,27 +22,18 @@ pub(super) struct Searching<'s> {
 }
 
 impl Searching<'_> {
-    /// The arrays of a column after the search, and its field: nullable, without dictionary.
-    pub(super) fn column(
+    /// The array after the search, without dictionary; `findings` counts what was found.
+    pub(super) fn array(
         mut self,
-        field: &Field,
-        arrays: &[&ArrayRef],
+        array: &ArrayRef,
         findings: &mut Findings,
-    ) -> Result<(Field, Vec<ArrayRef>), RowsError> {
-        let physical = plain(field.data_type());
-        let searched = arrays
-            .iter()
-            .map(|array| {
-                let found = self.look(array.as_ref(), &physical);
-                for found in found.iter().filter(|found| **found != 0) {
-                    *findings.entry((self.position, *found)).or_default() += 1;
-                }
-                self.replace(array, &physical, &found)
-            })
-            .collect::<Result<Vec<ArrayRef>, RowsError>>()?;
-        let field =
-            Field::new(field.name(), physical, true).with_metadata(field.metadata().clone());
-        Ok((field, searched))
+    ) -> Result<ArrayRef, RowsError> {
+        let physical = plain(array.data_type());
+        let found = self.look(array.as_ref(), &physical);
+        for found in found.iter().filter(|found| **found != 0) {
+            *findings.entry((self.position, *found)).or_default() += 1;
+        }
+        self.replace(array, &physical, &found)
     }
 
     /// What is found in each row.

@@ -1,0 +1,116 @@
+//! Results that are larger than what is held of them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use super::account::{STORE, Told, rows};
+use super::{Scene, message};
+
+/// Rows of a chunk as its store has them, and as the agent may see them.
+fn many(count: usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut raw, mut masked) = (String::new(), String::new());
+    for n in 0..count {
+        let comma = if n == 0 { "" } else { "," };
+        write!(raw, "{comma}[\"{n}\",\"person-{n}@example.com\"]").unwrap();
+        write!(masked, "{comma}[\"{n}\",\"****\"]").unwrap();
+    }
+    (raw.into_bytes(), masked.into_bytes())
+}
+
+/// The account's answer to every statement: one chunk. The store serves it as `store` says, by the number of the try.
+fn answers(scene: &Scene, store: impl Fn(usize) -> Told + Send + Sync + 'static) {
+    let tries = AtomicUsize::new(0);
+    scene.account.answers(move |asked| {
+        if asked.host == STORE {
+            return Some(store(tries.fetch_add(1, Ordering::Relaxed)));
+        }
+        (asked.path == "/queries/v1/query-request").then(|| {
+            let mut answer = rows(&["ID", "EMAIL"], &[]);
+            answer["data"]["chunks"] =
+                json!([{"url": format!("https://{STORE}/a?sig=presigned"), "rowCount": 100_000}]);
+            Told::json(&answer)
+        })
+    });
+}
+
+async fn link(scene: &Scene) -> (super::Driver, String) {
+    let driver = scene.driver().await;
+    let answer = driver.query("select id, email from customers").await;
+    assert_eq!(answer["success"], true, "{}", message(&answer));
+    let link = answer["data"]["chunks"][0]["url"].as_str().unwrap().to_owned();
+    (driver, link)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_of_many_pieces_is_masked_recorded_and_the_same_for_several_readers_at_once() {
+    let scene = Scene::set().await;
+    let (raw, masked) = many(100_000);
+    assert!(masked.len() > 1 << 20);
+    answers(&scene, move |_| Told { body: raw.clone(), gzip: true, ..Told::json(&json!({})) });
+    let (driver, link) = link(&scene).await;
+    let read = || driver.fetch(&link);
+    let (one, two, three) = tokio::join!(read(), read(), read());
+    for (status, body) in [one, two, three, read().await] {
+        assert_eq!(status, 200);
+        assert!(body == masked, "{} bytes", body.len());
+    }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_breaks_off_is_asked_again_and_the_rows_come_whole() {
+    let scene = Scene::set().await;
+    let (raw, masked) = many(100_000);
+    answers(&scene, move |tries| Told {
+        // Two megabytes, and then nothing: twice.
+        breaks_at: (tries < 2).then_some(2 << 20),
+        body: raw.clone(),
+        ..Told::json(&json!({}))
+    });
+    let (driver, link) = link(&scene).await;
+    let (status, body) = driver.fetch(&link).await;
+    assert_eq!(status, 200);
+    assert!(body == masked, "{} bytes", body.len());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_change_between_two_readings_are_not_given_out() {
+    let scene = Scene::set().await;
+    let (first, masked) = many(100);
+    let (second, _) = many(101);
+    let bodies = Arc::new([first, second]);
+    answers(&scene, move |tries| Told {
+        body: bodies[tries.min(1)].clone(),
+        ..Told::json(&json!({}))
+    });
+    let (driver, link) = link(&scene).await;
+    assert_eq!(driver.fetch(&link).await, (200, masked));
+    let (status, refusal) = driver.fetch(&link).await;
+    assert_eq!(status, 502);
+    assert!(String::from_utf8_lossy(&refusal).contains("FG-4003"));
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_none_is_refused_before_its_first_byte() {
+    let scene = Scene::set().await;
+    let none: [(&str, Vec<u8>, bool); 4] = [
+        ("cut in a row", b"[\"1\",\"a\"],[\"2\"".to_vec(), false),
+        ("another width", b"[\"1\"]".to_vec(), false),
+        ("no JSON", b"[\"1\",nothing]".to_vec(), false),
+        ("half a gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x8b".to_vec(), false),
+    ];
+    for (what, body, gzip) in none {
+        answers(&scene, move |_| Told { body: body.clone(), gzip, ..Told::json(&json!({})) });
+        let (driver, link) = link(&scene).await;
+        let (status, refusal) = driver.fetch(&link).await;
+        let text = String::from_utf8_lossy(&refusal).into_owned();
+        assert_eq!(status, 502, "{what}: {text}");
+        assert!(text.contains("FG-4003"), "{what}: {text}");
+    }
+    scene.end().await;
+}
