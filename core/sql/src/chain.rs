@@ -62,7 +62,7 @@ pub(crate) fn read(
         let text = text.get(first.start..last.end).unwrap_or_default();
         let tokens = lex(text).tokens;
         let outcome = match head(text, &tokens).word {
-            word @ (Word::Show | Word::Describe) => {
+            word @ (Word::Show | Word::Describe | Word::ShowAccount) => {
                 command::read(word, text, &tokens, resolver, analysis)?;
                 Outcome::Listing
             }

@@ -107,6 +107,106 @@ const DESCRIBED: &[(&str, bool)] = &[
     ("PROCEDURE", false),
 ];
 
+/// What SHOW lists of the account: people, rights, secrets and settings. A kind of its own, [`Word::ShowAccount`].
+pub(crate) const SHOWN_OF_ACCOUNT: &[&str] = &[
+    "USERS",
+    "USER PROGRAMMATIC ACCESS TOKENS",
+    "ORGANIZATION USERS",
+    "GRANTS",
+    "FUTURE GRANTS",
+    "PRIVILEGES",
+    "DATABASE ROLES",
+    "APPLICATION ROLES",
+    "ROLES IN SERVICE",
+    "DELEGATED AUTHORIZATIONS",
+    "INTEGRATIONS",
+    "API INTEGRATIONS",
+    "CATALOG INTEGRATIONS",
+    "EXTERNAL ACCESS INTEGRATIONS",
+    "NOTIFICATION INTEGRATIONS",
+    "SECURITY INTEGRATIONS",
+    "STORAGE INTEGRATIONS",
+    "NETWORK POLICIES",
+    "NETWORK RULES",
+    "AGGREGATION POLICIES",
+    "AUTHENTICATION POLICIES",
+    "BACKUP POLICIES",
+    "FEATURE POLICIES",
+    "JOIN POLICIES",
+    "MASKING POLICIES",
+    "PACKAGES POLICIES",
+    "PASSWORD POLICIES",
+    "PRIVACY POLICIES",
+    "PROJECTION POLICIES",
+    "ROW ACCESS POLICIES",
+    "SESSION POLICIES",
+    "SNAPSHOT POLICIES",
+    "STORAGE LIFECYCLE POLICIES",
+    "SECRETS",
+    "SHARES",
+    "LISTINGS",
+    "CONNECTIONS",
+    "RESOURCE MONITORS",
+    "COMPUTE POOLS",
+    "SERVICES",
+    "EXTERNAL VOLUMES",
+    "ACCOUNTS",
+    "ORGANIZATION ACCOUNTS",
+    "MANAGED ACCOUNTS",
+    "REPLICATION ACCOUNTS",
+    "REPLICATION DATABASES",
+    "REPLICATION GROUPS",
+    "FAILOVER GROUPS",
+    "APPLICATIONS",
+    "APPLICATION PACKAGES",
+    "GIT REPOSITORIES",
+    "IMAGE REPOSITORIES",
+    "CONTACTS",
+];
+
+/// What DESCRIBE describes of the account.
+pub(crate) const DESCRIBED_OF_ACCOUNT: &[&str] = &[
+    "USER",
+    "ROLE",
+    "DATABASE ROLE",
+    "APPLICATION ROLE",
+    "INTEGRATION",
+    "API INTEGRATION",
+    "CATALOG INTEGRATION",
+    "EXTERNAL ACCESS INTEGRATION",
+    "NOTIFICATION INTEGRATION",
+    "SECURITY INTEGRATION",
+    "STORAGE INTEGRATION",
+    "NETWORK POLICY",
+    "NETWORK RULE",
+    "AGGREGATION POLICY",
+    "AUTHENTICATION POLICY",
+    "BACKUP POLICY",
+    "FEATURE POLICY",
+    "JOIN POLICY",
+    "MASKING POLICY",
+    "PACKAGES POLICY",
+    "PASSWORD POLICY",
+    "PRIVACY POLICY",
+    "PROJECTION POLICY",
+    "ROW ACCESS POLICY",
+    "SESSION POLICY",
+    "SNAPSHOT POLICY",
+    "STORAGE LIFECYCLE POLICY",
+    "SECRET",
+    "SHARE",
+    "LISTING",
+    "CONNECTION",
+    "RESOURCE MONITOR",
+    "COMPUTE POOL",
+    "SERVICE",
+    "EXTERNAL VOLUME",
+    "APPLICATION",
+    "APPLICATION PACKAGE",
+    "GIT REPOSITORY",
+    "CONTACT",
+];
+
 /// Whether this module reads the kind, rather than the parser.
 pub(crate) fn is_own(word: Word, text: &str, tokens: &[Token]) -> bool {
     settings::is_own(word)
@@ -115,6 +215,7 @@ pub(crate) fn is_own(word: Word, text: &str, tokens: &[Token]) -> bool {
             word,
             Word::Show
                 | Word::Describe
+                | Word::ShowAccount
                 | Word::UseRole
                 | Word::UseSecondaryRoles
                 | Word::UseWarehouse
@@ -151,6 +252,7 @@ pub(crate) fn read(
     match word {
         Word::Show => reader.show(resolver)?,
         Word::Describe => reader.describe(resolver)?,
+        Word::ShowAccount => reader.names()?,
         Word::UseRole
         | Word::UseSecondaryRoles
         | Word::UseWarehouse
@@ -361,6 +463,22 @@ impl Reader<'_> {
                     break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Words, names and texts to the end: what shows the account holds nothing else.
+    fn names(&mut self) -> Result<(), Problem> {
+        while let Some(token) = self.tokens.get(self.at) {
+            let is_name = match token.class {
+                Class::Word | Class::Quoted | Class::String | Class::Number => true,
+                Class::Symbol => ".,()".contains(token.text(self.text)),
+                Class::Hex | Class::Dollar | Class::Placeholder => false,
+            };
+            if !is_name || self.is("SELECT") || self.is("IDENTIFIER") {
+                return self.missing("a name");
+            }
+            self.skip();
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! shows them, and none of them can pass for a read.
 
 use crate::lexer::{Class, Token};
-use crate::{Thing, Word};
+use crate::{Thing, Word, command};
 
 /// A kind, and what the head of the statement says besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,20 @@ const THINGS: &[(&[&str], Thing)] = &[
     (&["MODEL", "MONITOR"], Thing::Model),
     (&["DATA", "EXCHANGE"], Thing::Listing),
     (&["PROVISIONED", "THROUGHPUT"], Thing::Cortex),
+    (&["ONLINE", "FEATURE", "TABLE"], Thing::DynamicTable),
+    (&["ORGANIZATION", "LISTING"], Thing::Listing),
+    (&["BACKUP", "SET"], Thing::Backup),
+    (&["SNAPSHOT", "SET"], Thing::Backup),
+    (&["SNAPSHOT"], Thing::Backup),
+    (&["DBT", "PROJECT"], Thing::Project),
+    (&["DCM", "PROJECT"], Thing::Project),
+    (&["NOTEBOOK", "PROJECT"], Thing::Project),
+    (&["WORKSPACE"], Thing::Project),
+    (&["DATASET"], Thing::Dataset),
+    (&["EXPERIMENT"], Thing::Model),
+    (&["CONTACT"], Thing::Contact),
+    (&["GATEWAY"], Thing::Gateway),
+    (&["TYPE"], Thing::Type),
     (&["TABLE"], Thing::Table),
     (&["VIEW"], Thing::View),
     (&["SCHEMA"], Thing::Schema),
@@ -145,7 +159,13 @@ pub(crate) fn head(text: &str, tokens: &[Token]) -> Head {
         "WITH" if words.any("PROCEDURE") => plain(Word::Call),
         "SELECT" | "VALUES" | "WITH" => plain(query(&words)),
         "EXPLAIN" => plain(Word::Explain),
+        "SHOW" if words.begins(usize::from(second == "TERSE") + 1, command::SHOWN_OF_ACCOUNT) => {
+            plain(Word::ShowAccount)
+        }
         "SHOW" => plain(Word::Show),
+        "DESC" | "DESCRIBE" if words.begins(1, command::DESCRIBED_OF_ACCOUNT) => {
+            plain(Word::ShowAccount)
+        }
         "DESC" | "DESCRIBE" => plain(Word::Describe),
         "LIST" | "LS" => plain(Word::List),
         "INSERT" => Head { word: Word::Insert, replaces: second == "OVERWRITE", drops: false },
@@ -175,7 +195,7 @@ pub(crate) fn head(text: &str, tokens: &[Token]) -> Head {
         "COMMIT" => plain(Word::Commit),
         "ROLLBACK" => plain(Word::Rollback),
         "CREATE" => create(&words),
-        "ALTER" if second == "SESSION" => plain(Word::AlterSession),
+        "ALTER" if second == "SESSION" && !words.is(2, "POLICY") => plain(Word::AlterSession),
         "ALTER" => Head {
             word: Word::Alter(thing(&words, 1).unwrap_or(Thing::Other)),
             replaces: words.any("SWAP"),
@@ -214,6 +234,16 @@ impl<'a> Words<'a> {
 
     fn is_any(&self, index: usize, keywords: &[&str]) -> bool {
         keywords.iter().any(|keyword| self.is(index, keyword))
+    }
+
+    /// Whether one of these, of one or more keywords each, stands at a position, and is no part of a name.
+    fn begins(&self, index: usize, things: &[&str]) -> bool {
+        things.iter().any(|thing| {
+            let words = thing.split(' ');
+            let end = index + words.clone().count();
+            let is_name = self.tokens.get(end).is_some_and(|next| next.is_symbol(self.text, '.'));
+            !is_name && words.enumerate().all(|(offset, word)| self.is(index + offset, word))
+        })
     }
 
     /// Whether a keyword stands anywhere: used only to make a kind stricter, never to make it looser.

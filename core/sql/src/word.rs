@@ -125,6 +125,18 @@ words! {
         Listing,
         /// CORTEX SEARCH SERVICE, AGENT and the like.
         Cortex,
+        /// BACKUP SET, SNAPSHOT and SNAPSHOT SET.
+        Backup,
+        /// DBT PROJECT, DCM PROJECT, NOTEBOOK PROJECT, WORKSPACE.
+        Project,
+        /// TYPE.
+        Type,
+        /// DATASET.
+        Dataset,
+        /// CONTACT.
+        Contact,
+        /// GATEWAY.
+        Gateway,
         /// EXTERNAL VOLUME.
         Volume,
         /// INDEX.
@@ -145,6 +157,8 @@ pub enum Word {
     Show,
     /// DESCRIBE.
     Describe,
+    /// SHOW and DESCRIBE of users, rights, policies, integrations, secrets and other matters of the account.
+    ShowAccount,
     /// LIST files of a stage.
     List,
     /// INSERT, also multi-table.
@@ -226,7 +240,8 @@ words! {
         Drop,
         /// CREATE, ALTER, COMMENT and UNDROP of tables, views, sequences and schemas.
         Ddl,
-        /// Everything about users, roles, grants, integrations, policies, shares, warehouses and other account matters.
+        /// Everything about users, roles, grants, integrations, policies, shares, warehouses and other account matters,
+        /// also only to show them.
         Admin,
         /// USE DATABASE, USE SCHEMA, USE WAREHOUSE.
         Use,
@@ -303,6 +318,7 @@ impl Word {
         (Self::Explain, "Explain"),
         (Self::Show, "Show"),
         (Self::Describe, "Describe"),
+        (Self::ShowAccount, "ShowAccount"),
         (Self::List, "List"),
         (Self::Insert, "Insert"),
         (Self::Update, "Update"),
@@ -361,7 +377,12 @@ impl Word {
     #[must_use]
     pub fn effect(self) -> Effect {
         match self {
-            Self::Select | Self::Explain | Self::Show | Self::Describe | Self::List => Effect::Read,
+            Self::Select
+            | Self::Explain
+            | Self::Show
+            | Self::Describe
+            | Self::ShowAccount
+            | Self::List => Effect::Read,
             Self::Insert
             | Self::Update
             | Self::Delete
@@ -464,6 +485,12 @@ impl Thing {
             | Self::Model
             | Self::Listing
             | Self::Cortex
+            | Self::Backup
+            | Self::Project
+            | Self::Type
+            | Self::Dataset
+            | Self::Contact
+            | Self::Gateway
             | Self::Volume
             | Self::Index
             | Self::Other => false,
@@ -483,6 +510,7 @@ impl Thing {
                 | Self::Procedure
                 | Self::Stage
                 | Self::FileFormat
+                | Self::Type
                 | Self::Index
         )
     }
@@ -531,7 +559,7 @@ impl Group {
                 Word::Comment | Word::Undrop => true,
                 _ => false,
             },
-            Self::Admin => word.effect() == Effect::Administer,
+            Self::Admin => word.effect() == Effect::Administer || word == Word::ShowAccount,
             Self::Use => {
                 matches!(word, Word::UseDatabase | Word::UseSchema | Word::UseWarehouse)
             }

@@ -71,7 +71,7 @@ fn each_statement_has_the_kind_that_its_head_says() {
         ("call p()", "Call Opaque"),
         ("explain drop table t", "Explain Read"),
         ("desc table t", "Describe Read"),
-        ("show grants", "Show Read"),
+        ("show grants", "ShowAccount Read"),
         ("comment on table t is 'x'", "Comment Define"),
         ("set a = 1", "Set Session"),
         ("unset a", "Unset Session"),
