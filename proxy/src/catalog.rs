@@ -23,11 +23,15 @@ const ABSENT_MOST: usize = 4096;
 pub(crate) struct Catalog {
     known: ArcSwap<sql::Catalog>,
     state: Mutex<State>,
+    /// One asks anew at a time.
+    renewing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     absent: HashMap<Name, Instant>,
+    /// When the account was last asked about each object that is known.
+    learned: HashMap<Name, Instant>,
     /// Names that changed: the operator is asked to read them anew.
     changed: HashSet<Name>,
 }
@@ -45,21 +49,28 @@ impl Catalog {
         session: &str,
         names: &BTreeSet<Name>,
     ) -> Result<(), CallError> {
-        let (ask, refresh): (Vec<Name>, bool) = {
+        let (ask, changed): (Vec<Name>, HashSet<Name>) = {
             let mut state = self.state();
             state.absent.retain(|_, since| since.elapsed() < ABSENT);
             let ask: Vec<Name> =
                 names.iter().filter(|name| !state.absent.contains_key(name)).cloned().collect();
-            let refresh = ask.iter().any(|name| state.changed.contains(name));
-            (ask, refresh)
+            let changed =
+                ask.iter().filter(|name| state.changed.contains(*name)).cloned().collect();
+            (ask, changed)
         };
+        let refresh = !changed.is_empty();
         for batch in ask.chunks(BATCH) {
             let question = CatalogAsk { names: batch.iter().map(word).collect(), refresh };
             let answer = operator.catalog(session, &question).await?;
             let found: Vec<Object> = answer.objects.into_iter().map(object).collect();
             let mut state = self.state();
+            let now = Instant::now();
+            state.learned.extend(found.iter().map(|object| (object.name.clone(), now)));
             for name in batch {
-                state.changed.remove(name);
+                // What changed while the question was on its way is to be read once more.
+                if changed.contains(name) {
+                    state.changed.remove(name);
+                }
                 if state.absent.len() < ABSENT_MOST
                     && !found.iter().any(|object| object.name == *name)
                 {
@@ -72,12 +83,46 @@ impl Catalog {
         Ok(())
     }
 
-    /// These objects may have changed.
+    /// Asks anew for what was learned longer ago than that: other ways lead to the account than through here.
+    pub(crate) async fn renew(
+        &self,
+        operator: &Operator,
+        session: &str,
+        age: Duration,
+    ) -> Result<(), CallError> {
+        let Ok(_one) = self.renewing.try_lock() else { return Ok(()) };
+        let aged: Vec<Name> = {
+            let state = self.state();
+            let aged = state.learned.iter().filter(|(_, since)| since.elapsed() >= age);
+            aged.map(|(name, _)| name.clone()).collect()
+        };
+        for batch in aged.chunks(BATCH) {
+            let question = CatalogAsk { names: batch.iter().map(word).collect(), refresh: false };
+            let answer = operator.catalog(session, &question).await?;
+            let mut found: Vec<Object> = answer.objects.into_iter().map(object).collect();
+            let mut state = self.state();
+            // What was forgotten in the meantime is asked for when it is named again.
+            found.retain(|object| {
+                state.learned.contains_key(&object.name) && !state.changed.contains(&object.name)
+            });
+            for name in batch {
+                state.learned.remove(name);
+            }
+            let now = Instant::now();
+            state.learned.extend(found.iter().map(|object| (object.name.clone(), now)));
+            self.known.rcu(|known| known.without(batch).with(found.clone()));
+        }
+        Ok(())
+    }
+
+    /// These objects may have changed; of a schema or database everything in it.
     pub(crate) fn forget(&self, names: &[Name]) {
         if names.is_empty() {
             return;
         }
         let mut state = self.state();
+        let is_kept = |known: &Name| !names.iter().any(|changed| holds(changed, known));
+        state.learned.retain(|known, _| is_kept(known));
         for name in names {
             state.absent.remove(name);
             if state.changed.len() < ABSENT_MOST {
@@ -86,7 +131,7 @@ impl Catalog {
         }
         drop(state);
         self.known.rcu(|known| {
-            let kept = known.objects().filter(|object| !names.contains(&object.name));
+            let kept = known.objects().filter(|object| is_kept(&object.name));
             sql::Catalog::new(kept.map(|object| Object::clone(object)))
         });
     }
@@ -100,6 +145,14 @@ impl Catalog {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the object is the one that changed, or in the schema or database that did.
+fn holds(changed: &Name, object: &Name) -> bool {
+    let Name { database, schema, object: name } = changed;
+    *database == object.database
+        && (schema.is_empty() || *schema == object.schema)
+        && (name.is_empty() || *name == object.object)
 }
 
 fn word(name: &Name) -> CatalogName {

@@ -181,6 +181,8 @@ pub struct Timings {
     pub first_policy: Duration,
     /// How long the operator may take to answer a call.
     pub operator: Duration,
+    /// What is known of an object of the account is asked for anew after this.
+    pub catalog: Duration,
     /// How often sessions are looked after.
     pub tick: Duration,
     /// How long shutting down may take.
@@ -224,6 +226,7 @@ impl Default for Timings {
             upstream_retry: Duration::from_secs(60),
             first_policy: Duration::from_secs(5),
             operator: Duration::from_secs(20),
+            catalog: Duration::from_secs(60),
             tick: Duration::from_secs(5),
             drain: Duration::from_secs(20),
         }

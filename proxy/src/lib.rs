@@ -10,6 +10,7 @@
 //! connects them, waits, and drains.
 
 mod admin;
+mod analyst;
 mod catalog;
 pub mod config;
 mod downstream;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use analyst::Analyst;
 use catalog::Catalog;
 use config::{Config, Limits, Timings};
 use downstream::refusal::Refusal;
@@ -68,6 +70,9 @@ pub enum Error {
     /// A door with TLS has no certificates.
     #[error("a listener with TLS needs the account's host and a place for certificates")]
     NoCertificates,
+    /// The thread for long texts cannot be started.
+    #[error("no thread can be started for long statements: {0}")]
+    Analyst(std::io::Error),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for: {0}")]
     Signals(std::io::Error),
@@ -81,6 +86,7 @@ pub(crate) struct Parts {
     pub(crate) operator: Operator,
     pub(crate) recorder: Recorder,
     pub(crate) catalog: Catalog,
+    pub(crate) analyst: Analyst,
     pub(crate) sessions: Sessions,
     pub(crate) stateless: Stateless,
     pub(crate) chunks: Chunks,
@@ -182,6 +188,7 @@ impl Proxy {
         let untold = recorder.left_behind().iter();
         let untold = untold.map(|session| (session.clone(), "SidecarRestarted".to_owned()));
         let untold = Mutex::new(untold.collect());
+        let analyst = Analyst::start().map_err(Error::Analyst)?;
         let parts = Arc::new_cyclic(|this| Parts {
             limits: config.limits,
             timings: config.timings,
@@ -189,6 +196,7 @@ impl Proxy {
             operator,
             recorder,
             catalog: Catalog::default(),
+            analyst,
             sessions: Sessions::default(),
             stateless: Stateless::default(),
             chunks: Chunks::new(config.limits.chunks_at_once),
@@ -335,6 +343,16 @@ impl Parts {
 
     fn untold(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks anew for what has been known of the account for long. Without an answer it stays what it was.
+    async fn learn_again(&self) {
+        let Some(session) = self.sessions.all().into_iter().next() else { return };
+        if let Err(error) =
+            self.catalog.renew(&self.operator, &session.id, self.timings.catalog).await
+        {
+            tracing::debug!(%error, "what is known of the account's objects could not be renewed");
+        }
     }
 
     /// Tells the operator what it has not heard yet.

@@ -51,6 +51,8 @@ fn look(parts: &Arc<Parts>) {
     }
     let teller = Arc::clone(parts);
     parts.statements.spawn(async move { teller.tell_again().await });
+    let learner = Arc::clone(parts);
+    parts.statements.spawn(async move { learner.learn_again().await });
     let idle = ruling
         .map(|ruling| ruling.connection.session_idle_seconds)
         .filter(|seconds| *seconds > 0)

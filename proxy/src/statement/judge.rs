@@ -17,7 +17,7 @@ use crate::operator::standing::Ruling;
 
 /// Rounds of asking for names: a view brings new ones.
 const ROUNDS: usize = 12;
-/// Texts above this are analyzed off the threads that serve.
+/// Texts above this are analyzed off the threads that serve, one at a time.
 const LONG: usize = 16 << 10;
 
 /// A statement that was judged.
@@ -206,10 +206,13 @@ async fn analyze(text: &str, state: &sql::Session, parts: &Parts) -> Analysis {
         return sql::analyze(text, state, &catalog);
     }
     let (owned, owned_state) = (text.to_owned(), state.clone());
-    let work = move || sql::analyze(&owned, &owned_state, &catalog);
-    match tokio::task::spawn_blocking(work).await {
+    let known = catalog.clone();
+    match parts.analyst.run(move || sql::analyze(&owned, &owned_state, &known)).await {
         Ok(analysis) => analysis,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => {
+            tracing::error!(%error, "a long text is analyzed on a thread that serves");
+            sql::analyze(text, state, &catalog)
+        }
     }
 }
 

@@ -280,6 +280,58 @@ async fn a_session_s_variables_are_what_it_set_them_to_and_nobody_else_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_a_table_is_renewed_with_time() {
+    let scene = Scene::with(|config| config.timings.catalog = Duration::from_millis(50)).await;
+    let driver = scene.driver().await;
+    let answer = driver.query("select id from customers where phone = '1'").await;
+    assert!(message(&answer).starts_with("FG-2001"), "{answer}");
+    // Somebody else adds a column; nothing of it passes through here.
+    scene.operator.catalog.lock().unwrap()[0] =
+        table("CUSTOMERS", &[("ID", "NUMBER"), ("EMAIL", "TEXT"), ("PHONE", "TEXT")]);
+    let renewed = async {
+        loop {
+            let answer = driver.query("select id from customers where phone = '1'").await;
+            if !message(&answer).starts_with("FG-2001") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.unwrap();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_stays_while_the_operator_is_silent() {
+    let scene = Scene::with(|config| config.timings.catalog = Duration::from_millis(1)).await;
+    let driver = scene.driver().await;
+    let answer = driver.query("select id, email from customers").await;
+    assert_eq!(answer["success"], true, "{answer}");
+    scene.operator.silent.store(true, std::sync::atomic::Ordering::SeqCst);
+    tokio::time::sleep(timings().tick * 3).await;
+    let answer = driver.query("select id, email from customers").await;
+    assert_eq!(answer["data"]["rowset"], json!([["1", "****"]]), "{answer}");
+    scene.operator.silent.store(false, std::sync::atomic::Ordering::SeqCst);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_statements_are_judged_beside_short_ones() {
+    let scene = Scene::set().await;
+    let driver = scene.driver().await;
+    let long = format!("select id, email from customers where id in (1{})", ", 1".repeat(20_000));
+    let (first, second, short) = tokio::join!(
+        driver.query(&long),
+        driver.query(&long),
+        driver.query("select id, email from customers"),
+    );
+    for answer in [first, second, short] {
+        assert_eq!(answer["data"]["rowset"], json!([["1", "****"]]), "{answer}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_statement_runs_once_after_a_human_approved_it() {
     let scene = Scene::set().await;
     let driver = scene.driver().await;

@@ -31,7 +31,7 @@ pub(crate) struct Operator {
     key: SigningKey,
     snapshot: watch::Sender<Snapshot>,
     pushes: broadcast::Sender<Update>,
-    pub(crate) catalog: Vec<CatalogObject>,
+    pub(crate) catalog: Mutex<Vec<CatalogObject>>,
     /// What became of every question, and the questions.
     pub(crate) asked: Mutex<Vec<(String, ApprovalAsk)>>,
     pub(crate) withdrawn: Mutex<Vec<String>>,
@@ -82,7 +82,7 @@ impl Operator {
             key,
             snapshot: watch::channel(snapshot).0,
             pushes: broadcast::channel(64).0,
-            catalog,
+            catalog: Mutex::new(catalog),
             asked: Mutex::default(),
             withdrawn: Mutex::default(),
             opened: Mutex::default(),
@@ -229,7 +229,8 @@ impl Operator {
             ("POST", ["v1", "sessions", _, "catalog"]) => {
                 let ask: CatalogAsk = serde_json::from_slice(&body).unwrap();
                 let known = |object: &&CatalogObject| ask.names.contains(&object.name);
-                let objects = self.catalog.iter().filter(known).cloned().collect();
+                let catalog = self.catalog.lock().unwrap();
+                let objects = catalog.iter().filter(known).cloned().collect();
                 serde_json::to_value(CatalogAnswer { objects }).unwrap()
             }
             ("POST", ["v1", "sessions", _, "segments"]) => serde_json::json!({
