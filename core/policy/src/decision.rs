@@ -38,7 +38,7 @@ pub struct Detection {
     /// In every column that is not named here, and in the text of errors.
     pub everywhere: Detectors,
     /// In columns that some rule excepts, by position.
-    pub at: BTreeMap<usize, Detectors>,
+    pub(crate) at: BTreeMap<usize, Detectors>,
 }
 
 /// Whether a statement runs.

@@ -271,13 +271,13 @@ impl Detectors {
     }
 
     /// A number that lost its leading zeros, if it had any.
-    fn number(&self, mut number: u128, hints: Hints) -> Found {
-        // No detector knows a number of more digits.
+    fn number(&self, number: u128, hints: Hints) -> Found {
+        // No detector knows a number of more digits than 64 bits hold, or of fewer than seven.
+        let Ok(mut number @ 1_000_000..) = u64::try_from(number) else { return Found::NOTHING };
         let mut digits = [b'0'; 20];
         let mut start = digits.len();
-        while number > 0 {
-            let Some(at) = start.checked_sub(1) else { return Found::NOTHING };
-            start = at;
+        while number > 0 && start > 0 {
+            start -= 1;
             // A remainder of ten is one digit.
             digits[start] = b'0' + u8::try_from(number % 10).unwrap_or_default();
             number /= 10;

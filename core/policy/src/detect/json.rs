@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::Hints;
+use super::{Hints, digits};
 
 /// A piece of JSON, with what its key says of it.
 pub(super) enum Piece<'t> {
@@ -17,10 +17,10 @@ pub(super) enum Piece<'t> {
 
 /// Shows every piece.
 pub(super) fn walk(text: &str, see: &mut dyn FnMut(Piece<'_>)) {
-    let mut key = Hints::default();
+    let mut key = Cow::Borrowed("");
     let mut rest = text;
     while let Some((between, quoted)) = rest.split_once('"') {
-        scalars(between, key, see);
+        scalars(between, &key, see);
         let Some(end) = closing(quoted) else {
             rest = quoted;
             break;
@@ -30,12 +30,12 @@ pub(super) fn walk(text: &str, see: &mut dyn FnMut(Piece<'_>)) {
         let read = unescaped(inside);
         if rest.trim_start().starts_with(':') {
             see(Piece::Text(Hints::default(), &read));
-            key = Hints::of(&read);
+            key = read;
         } else {
-            see(Piece::Text(key, &read));
+            see(Piece::Text(hints(&key, &read), &read));
         }
     }
-    scalars(rest, key, see);
+    scalars(rest, &key, see);
 }
 
 /// Where the quote ends that begins here.
@@ -56,16 +56,21 @@ fn unescaped(inside: &str) -> Cow<'_, str> {
     serde_json::from_str(&format!("\"{inside}\"")).map_or(Cow::Borrowed(inside), Cow::Owned)
 }
 
+/// What a key says of a text, where it has digits to say something of.
+fn hints(key: &str, text: &str) -> Hints {
+    if digits::enough(text) { Hints::of(key) } else { Hints::default() }
+}
+
 /// The numbers and words between quotes.
-fn scalars(between: &str, key: Hints, see: &mut dyn FnMut(Piece<'_>)) {
+fn scalars(between: &str, key: &str, see: &mut dyn FnMut(Piece<'_>)) {
     let structure =
         |character: char| character.is_ascii_whitespace() || "{}[],:".contains(character);
     for scalar in between.split(structure).filter(|scalar| !scalar.is_empty()) {
         let digits = scalar.strip_prefix('-').unwrap_or(scalar);
         if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            see(Piece::Number(key, digits));
+            see(Piece::Number(hints(key, digits), digits));
         } else if digits.parse::<f64>().is_err() {
-            see(Piece::Text(key, scalar));
+            see(Piece::Text(hints(key, scalar), scalar));
         }
     }
 }
