@@ -189,11 +189,16 @@ fn about(
 ) -> Result<(), Problem> {
     let replaces = reader.head(thing);
     named(thing, access, replaces, reader, resolver)?;
+    settings(reader, "=,.()-/@~%")
+}
+
+/// Settings to the end: names and values, with these symbols among them.
+fn settings(reader: &mut Reader<'_>, symbols: &str) -> Result<(), Problem> {
     while let Some(token) = reader.tokens.get(reader.at) {
         let is_setting = match token.class {
             Class::Word => !CARRIERS.iter().any(|word| reader.is(word)),
             Class::Quoted | Class::String | Class::Number => true,
-            Class::Symbol => "=,.()-/@~%".contains(token.text(reader.text)),
+            Class::Symbol => symbols.contains(token.text(reader.text)),
             Class::Hex | Class::Dollar | Class::Placeholder => false,
         };
         // `START WITH 1` of a sequence, `WITH TAG (...)`: the word alone begins no query.
@@ -252,19 +257,7 @@ pub(super) fn table(reader: &mut Reader<'_>, resolver: &mut Resolver<'_>) -> Res
     let name = Arc::new(resolver.qualify(&parts)?);
     resolver.touch(Arc::clone(&name), Access::Alter);
     resolver.flow_of_named(&parts, &Sink::Definition(name))?;
-    while let Some(token) = reader.tokens.get(reader.at) {
-        let is_setting = match token.class {
-            Class::Word => !CARRIERS.iter().any(|word| reader.is(word)),
-            Class::Quoted | Class::String | Class::Number => true,
-            Class::Symbol => "=,.()-".contains(token.text(reader.text)),
-            Class::Hex | Class::Dollar | Class::Placeholder => false,
-        };
-        if !is_setting {
-            return reader.missing("a setting");
-        }
-        reader.skip();
-    }
-    Ok(())
+    settings(reader, "=,.()-")
 }
 
 impl Reader<'_> {
