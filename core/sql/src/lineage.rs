@@ -10,12 +10,14 @@ mod condition;
 mod expression;
 mod function;
 mod matching;
+mod metadata;
 mod pivot;
 mod provenance;
 mod query;
 mod scope;
 mod star;
 mod table;
+mod tabular;
 mod view;
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,4 +1,4 @@
-//! FROM: tables, views, CTEs, subqueries, joins and table functions.
+//! FROM: tables, views, CTEs, subqueries and joins.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,136 +6,12 @@ use std::sync::Arc;
 use super::class::Class;
 use super::matching::Matching;
 use super::pivot::Pivot;
-use super::provenance::{Provenance, Shape};
+use super::provenance::Provenance;
 use super::query::rename;
 use super::scope::{Ctes, Field, Fields, Relation, Scope};
-use super::{Resolver, Steering, function_parts, named, parts, stored, unknown, unsupported};
+use super::{Resolver, Steering, named, parts, stored, unknown, unsupported};
 use crate::dialect::ast;
-use crate::{Access, Definition, Name, Place, Problem, Sink, Touch};
-
-/// Views and tables of INFORMATION_SCHEMA that show names and types only, with their columns. Others (histories,
-/// privileges) are refused.
-const METADATA: &[(&str, &[&str])] = &[
-    (
-        "TABLES",
-        &[
-            "TABLE_CATALOG",
-            "TABLE_SCHEMA",
-            "TABLE_NAME",
-            "TABLE_OWNER",
-            "TABLE_TYPE",
-            "IS_TRANSIENT",
-            "CLUSTERING_KEY",
-            "ROW_COUNT",
-            "BYTES",
-            "RETENTION_TIME",
-            "SELF_REFERENCING_COLUMN_NAME",
-            "REFERENCE_GENERATION",
-            "USER_DEFINED_TYPE_CATALOG",
-            "USER_DEFINED_TYPE_SCHEMA",
-            "USER_DEFINED_TYPE_NAME",
-            "IS_INSERTABLE_INTO",
-            "IS_TYPED",
-            "COMMIT_ACTION",
-            "CREATED",
-            "LAST_ALTERED",
-            "LAST_DDL",
-            "LAST_DDL_BY",
-            "AUTO_CLUSTERING_ON",
-            "COMMENT",
-            "IS_TEMPORARY",
-            "IS_ICEBERG",
-            "IS_DYNAMIC",
-            "IS_IMMUTABLE",
-            "IS_HYBRID",
-        ],
-    ),
-    (
-        "COLUMNS",
-        &[
-            "TABLE_CATALOG",
-            "TABLE_SCHEMA",
-            "TABLE_NAME",
-            "COLUMN_NAME",
-            "ORDINAL_POSITION",
-            "COLUMN_DEFAULT",
-            "IS_NULLABLE",
-            "DATA_TYPE",
-            "CHARACTER_MAXIMUM_LENGTH",
-            "CHARACTER_OCTET_LENGTH",
-            "NUMERIC_PRECISION",
-            "NUMERIC_PRECISION_RADIX",
-            "NUMERIC_SCALE",
-            "DATETIME_PRECISION",
-            "INTERVAL_TYPE",
-            "INTERVAL_PRECISION",
-            "CHARACTER_SET_CATALOG",
-            "CHARACTER_SET_SCHEMA",
-            "CHARACTER_SET_NAME",
-            "COLLATION_CATALOG",
-            "COLLATION_SCHEMA",
-            "COLLATION_NAME",
-            "DOMAIN_CATALOG",
-            "DOMAIN_SCHEMA",
-            "DOMAIN_NAME",
-            "UDT_CATALOG",
-            "UDT_SCHEMA",
-            "UDT_NAME",
-            "SCOPE_CATALOG",
-            "SCOPE_SCHEMA",
-            "SCOPE_NAME",
-            "MAXIMUM_CARDINALITY",
-            "DTD_IDENTIFIER",
-            "IS_SELF_REFERENCING",
-            "IS_IDENTITY",
-            "IDENTITY_GENERATION",
-            "IDENTITY_START",
-            "IDENTITY_INCREMENT",
-            "IDENTITY_MAXIMUM",
-            "IDENTITY_MINIMUM",
-            "IDENTITY_CYCLE",
-            "IDENTITY_ORDERED",
-            "COMMENT",
-        ],
-    ),
-    (
-        "SCHEMATA",
-        &[
-            "CATALOG_NAME",
-            "SCHEMA_NAME",
-            "SCHEMA_OWNER",
-            "IS_TRANSIENT",
-            "IS_MANAGED_ACCESS",
-            "RETENTION_TIME",
-            "DEFAULT_CHARACTER_SET_CATALOG",
-            "DEFAULT_CHARACTER_SET_SCHEMA",
-            "DEFAULT_CHARACTER_SET_NAME",
-            "SQL_PATH",
-            "CREATED",
-            "LAST_ALTERED",
-            "COMMENT",
-        ],
-    ),
-    (
-        "VIEWS",
-        &[
-            "TABLE_CATALOG",
-            "TABLE_SCHEMA",
-            "TABLE_NAME",
-            "TABLE_OWNER",
-            "VIEW_DEFINITION",
-            "CHECK_OPTION",
-            "IS_UPDATABLE",
-            "INSERTABLE_INTO",
-            "IS_SECURE",
-            "CREATED",
-            "LAST_ALTERED",
-            "LAST_DDL",
-            "LAST_DDL_BY",
-            "COMMENT",
-        ],
-    ),
-];
+use crate::{Access, Definition, Name, Place, Problem, Touch};
 
 impl Resolver<'_> {
     /// Everything in FROM. Each item sees the ones before it only where it is lateral.
@@ -563,27 +439,6 @@ impl Resolver<'_> {
         self.qualify(&[name.to_owned()]).is_ok_and(|name| self.catalog.get(&name).is_some())
     }
 
-    fn metadata(&mut self, name: Name) -> Result<Fields, Problem> {
-        let Some((_, columns)) = METADATA.iter().find(|(view, _)| *view == name.object) else {
-            return Err(unsupported(&format!(
-                "INFORMATION_SCHEMA.{} (TABLES, COLUMNS, SCHEMATA and VIEWS are)",
-                name.object
-            )));
-        };
-        self.touches.insert(Touch {
-            name: Arc::new(name),
-            access: Access::Read,
-            metadata: true,
-            opaque: false,
-            through: self.inside.first().cloned(),
-        });
-        let field = |column: &&str| Field {
-            name: Some((*column).to_owned()),
-            provenance: Provenance::clean(),
-        };
-        Ok(Rc::new(columns.iter().map(field).collect()))
-    }
-
     /// Adds rows without a name of their own.
     fn add(
         &mut self,
@@ -690,144 +545,6 @@ impl Resolver<'_> {
                 _ => Err(unsupported("a computed name in TABLE()")),
             },
             _ => Err(unsupported("this form of TABLE()")),
-        }
-    }
-
-    /// Arguments of a table function: its rows show them.
-    fn table_function(
-        &mut self,
-        name: &ast::ObjectName,
-        args: &[ast::FunctionArg],
-        over: Option<&ast::WindowType>,
-        scope: &Scope<'_>,
-    ) -> Result<Rows, Problem> {
-        let (parts, method) = function_parts(name)?;
-        let columns: Option<&[&str]> = match parts.as_slice() {
-            _ if method.is_some() => None,
-            [one] => match one.as_str() {
-                "FLATTEN" => Some(&["SEQ", "KEY", "PATH", "INDEX", "VALUE", "THIS"]),
-                "SPLIT_TO_TABLE" | "STRTOK_SPLIT_TO_TABLE" => Some(&["SEQ", "INDEX", "VALUE"]),
-                "GENERATOR" => Some(&[]),
-                "GETNEXTVAL" => return self.next_values(args),
-                "RESULT_SCAN" => {
-                    return Err(unsupported(
-                        "RESULT_SCAN other than SELECT * FROM TABLE(RESULT_SCAN('<query id>'))",
-                    ));
-                }
-                _ => None,
-            },
-            // Histories and the like show what others did.
-            _ if parts.iter().any(|part| part == "INFORMATION_SCHEMA") => {
-                return Err(unsupported("a table function of INFORMATION_SCHEMA"));
-            }
-            _ => None,
-        };
-        if over.is_some() && columns.is_some() {
-            return Err(unsupported("OVER behind this table function"));
-        }
-        let mut shown = Provenance::clean();
-        let mut given = Vec::with_capacity(args.len());
-        for arg in args {
-            let value = match arg {
-                ast::FunctionArg::Named { name: _, arg, operator: _ }
-                | ast::FunctionArg::Unnamed(arg) => arg,
-                ast::FunctionArg::ExprNamed { .. } => {
-                    return Err(unsupported("this form of an argument"));
-                }
-            };
-            let ast::FunctionArgExpr::Expr(value) = value else {
-                return Err(unsupported("`*` in a table function"));
-            };
-            let provenance = self.expression(value, scope)?;
-            shown = shown.with(&provenance);
-            given.push((value, provenance));
-        }
-        let Some(columns) = columns else {
-            let name = self.function_name(&parts, method.as_deref());
-            return self.unknown_rows(name, shown, over, scope);
-        };
-        // How many elements a bare column holds is shown as COUNT shows it; anything else compares: an expression, a
-        // path that is computed, a delimiter.
-        let mut varying = given.iter().filter(|(_, value)| value.shape != Shape::Constant);
-        match (varying.next(), varying.next()) {
-            (Some((input, _)), None)
-                if parts.last().is_some_and(|name| name == "FLATTEN")
-                    && self.is_path(input, scope)? =>
-            {
-                shown.shape = Shape::Element;
-            }
-            _ => self.steer(Place::TableFunction, shown.sources.clone(), Steering::Expression),
-        }
-        let field =
-            |name: &&str| Field { name: Some((*name).to_owned()), provenance: shown.clone() };
-        Ok(Rows { fields: Rc::new(columns.iter().map(field).collect()), rest: None })
-    }
-
-    /// A function that a policy must allow: nobody knows its columns, and each can show whatever went in.
-    fn unknown_rows(
-        &mut self,
-        name: String,
-        mut shown: Provenance,
-        over: Option<&ast::WindowType>,
-        scope: &Scope<'_>,
-    ) -> Result<Rows, Problem> {
-        // Which rows come together, and in which order, it sees too.
-        if let Some(over) = over {
-            shown = shown.with(&self.window(over, scope)?);
-        }
-        self.flow(shown.sources.clone(), Sink::Function(name.clone()));
-        self.functions.insert(name);
-        Ok(Rows { fields: Rc::default(), rest: Some(shown) })
-    }
-
-    /// `TABLE(GETNEXTVAL(sequence))`.
-    fn next_values(&mut self, args: &[ast::FunctionArg]) -> Result<Rows, Problem> {
-        let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(sequence))] = args else {
-            return Err(unsupported("GETNEXTVAL of anything but one sequence"));
-        };
-        let written = match sequence {
-            ast::Expr::Identifier(name) => std::slice::from_ref(name),
-            ast::Expr::CompoundIdentifier(names) => names.as_slice(),
-            _ => return Err(unsupported("GETNEXTVAL of anything but one sequence")),
-        };
-        let parts = written.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
-        let field = Field { name: Some("NEXTVAL".to_owned()), provenance: self.sequence(&parts)? };
-        Ok(Rows { fields: Rc::new(vec![field]), rest: None })
-    }
-
-    /// The next value of a sequence: a number that no column is in.
-    pub(super) fn sequence(&mut self, parts: &[String]) -> Result<Provenance, Problem> {
-        let name = Arc::new(self.qualify(parts)?);
-        self.touch(name, Access::Read);
-        Ok(Provenance::clean().of(Class::Number(0)))
-    }
-
-    /// A bare column, or a path into one.
-    fn is_path(&mut self, expression: &ast::Expr, scope: &Scope<'_>) -> Result<bool, Problem> {
-        let mut root = expression;
-        loop {
-            match root {
-                ast::Expr::Nested(inner) => root = inner,
-                ast::Expr::JsonAccess { value, path } => {
-                    let is_constant = path.path.iter().all(|element| match element {
-                        ast::JsonPathElem::Dot { .. } => true,
-                        ast::JsonPathElem::Bracket { key }
-                        | ast::JsonPathElem::ColonBracket { key } => {
-                            matches!(key, ast::Expr::Value(_))
-                        }
-                    });
-                    if !is_constant {
-                        return Ok(false);
-                    }
-                    root = value;
-                }
-                ast::Expr::Identifier(_) | ast::Expr::CompoundIdentifier(_) => {
-                    let provenance = self.expression(root, scope)?;
-                    let is_element = provenance.shape == Shape::Element;
-                    return Ok(is_element || provenance.is_bare() || provenance.is_clean());
-                }
-                _ => return Ok(false),
-            }
         }
     }
 }
