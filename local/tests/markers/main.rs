@@ -55,7 +55,7 @@ async fn no_masked_value_reaches_the_client_the_recording_the_log_or_the_metrics
         println!("{}: {count:?}", table.name);
         all.add(&count);
     }
-    let log = scene.log.take();
+    let log = scene.log.bytes();
     assert!(!log.is_empty(), "there is no log to look into");
     leaks.extend(scanner.find(&log).map(|around| format!("the log: {around}")));
     println!("all: {all:?}");
@@ -70,12 +70,13 @@ async fn look(scene: &Scene, table: &Table, scanner: &Scanner, leaks: &mut Vec<S
     let mut count = Count { statements: table.statements.len(), ..Count::default() };
     scene.lay(table, &WORDS);
     let gate = scene.gate(table, |_| {}).await;
-    let mut refused = BTreeSet::new();
+    // Once is enough for what shows no rows.
+    let mut done = BTreeSet::new();
     for world in [WORDS, NUMBERS] {
         scene.lay(table, &world);
         let mut sessions = Sessions::open(scene, table, &gate).await;
         for sql in &table.statements {
-            if refused.contains(sql) {
+            if done.contains(sql) {
                 continue;
             }
             let (ending, ways) = if world == WORDS {
@@ -96,11 +97,11 @@ async fn look(scene: &Scene, table: &Table, scanner: &Scanner, leaks: &mut Vec<S
                     scanner.find_in(&seen).is_some()
                 };
                 count.telling += usize::from(tells);
+                if !ending.is_reading() {
+                    done.insert(sql);
+                }
                 match ending {
-                    Ending::Refused => {
-                        count.refused += 1;
-                        refused.insert(sql.clone());
-                    }
+                    Ending::Refused => count.refused += 1,
                     Ending::Failed => count.failed += 1,
                     Ending::Read | Ending::Wrote | Ending::Moved => count.ran += 1,
                 }
@@ -121,9 +122,10 @@ async fn look(scene: &Scene, table: &Table, scanner: &Scanner, leaks: &mut Vec<S
 #[ignore = "needs the stand-in account in FROSTGATE_WAREHOUSE"]
 async fn without_masks_the_same_way_shows_every_marker_to_the_client_and_the_recording() {
     let scene = Scene::set();
-    let scanner = Scanner::of(&[WORDS]);
+    // Not what the others look for: the log is everybody's.
+    let scanner = Scanner::of(&[OTHERS]);
     let table = Table::all().into_iter().find(|table| table.name == "failing").unwrap();
-    scene.lay(&table, &WORDS);
+    scene.lay(&table, &OTHERS);
     let gate = scene
         .gate(&table, |policy| {
             policy.as_mapping_mut().unwrap().remove("masking");
@@ -180,7 +182,7 @@ async fn what_lies_under_a_mask_changes_nothing_that_is_seen() {
         for world in [WORDS, OTHERS] {
             scene.lay(&table, &world);
             let mut sessions = Sessions::open(&scene, &table, &gate).await;
-            for sql in &table.statements {
+            for sql in table.queries() {
                 if world == OTHERS && !views.contains_key(sql.as_str()) {
                     continue;
                 }

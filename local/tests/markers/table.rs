@@ -123,7 +123,16 @@ impl Table {
         }
     }
 
-    /// Databases, schemas, tables and views, made anew.
+    /// The statements that show rows and leave everything as it is.
+    pub(crate) fn queries(&self) -> impl Iterator<Item = &String> {
+        let words = ["SELECT", "WITH", "SHOW", "DESC", "EXPLAIN", "("];
+        self.statements.iter().filter(move |sql| {
+            let sql = sql.trim_start().to_ascii_uppercase();
+            words.iter().any(|word| sql.starts_with(word))
+        })
+    }
+
+    /// The tables, made anew.
     pub(crate) fn definitions(&self) -> String {
         let mut script = format!("USE SCHEMA {}.{};\n", self.database, self.schema);
         for relation in &self.relations {
@@ -142,7 +151,7 @@ impl Table {
         script
     }
 
-    /// Where things are, and who may use it.
+    /// Databases and schemas, and who may use them.
     pub(crate) fn foundations(&self) -> String {
         let mut schemas: Vec<(String, String)> = self
             .relations
