@@ -13,7 +13,10 @@ pub(crate) struct Scanner {
     caseless: AhoCorasick,
     /// Base64 and numbers of machines.
     exact: AhoCorasick,
-    worlds: Vec<World>,
+    /// What a cell must not hold, start with, or be.
+    held: Vec<String>,
+    starts: Vec<String>,
+    whole: Vec<String>,
 }
 
 impl Scanner {
@@ -47,7 +50,20 @@ impl Scanner {
         Self {
             caseless: AhoCorasick::builder().ascii_case_insensitive(true).build(caseless).unwrap(),
             exact: AhoCorasick::new(exact).unwrap(),
-            worlds: worlds.to_vec(),
+            held: worlds
+                .iter()
+                .flat_map(|world| [world.digits.to_owned(), format!("{}-", world.month)])
+                .chain([World::CLOCK.to_owned()])
+                .collect(),
+            starts: worlds
+                .iter()
+                .flat_map(|world| (1..=9).map(|row| world.seconds(row).to_string()))
+                .chain([format!("{}.", World::SECONDS)])
+                .collect(),
+            whole: worlds
+                .iter()
+                .flat_map(|world| (1..=9).map(|row| world.days(row).to_string()))
+                .collect(),
         }
     }
 
@@ -69,17 +85,10 @@ impl Scanner {
     }
 
     fn shows(&self, cell: &str) -> bool {
-        if self.find(cell.as_bytes()).is_some() {
-            return true;
-        }
-        self.worlds.iter().any(|world| {
-            cell.contains(world.digits)
-                || cell.contains(World::CLOCK)
-                || cell.starts_with(&format!("{}.", World::SECONDS))
-                || cell.contains(&format!("{}-", world.month))
-                || (1..=9).any(|row| world.days(row).to_string() == cell)
-                || (1..=9).any(|row| cell.starts_with(&world.seconds(row).to_string()))
-        })
+        self.find(cell.as_bytes()).is_some()
+            || self.held.iter().any(|part| cell.contains(part))
+            || self.starts.iter().any(|start| cell.starts_with(start))
+            || self.whole.iter().any(|whole| cell == whole)
     }
 }
 
