@@ -90,6 +90,28 @@ fn each_statement_has_the_kind_that_its_head_says() {
     }
 }
 
+#[test]
+fn clauses_of_a_definition_that_show_no_column_are_passed_over_before_its_query_alone() {
+    let catalog = Catalog::new([Object {
+        name: Name::new("D", "S", "T"),
+        columns: ["SCOPED", "TEMP"]
+            .map(|name| CatalogColumn { name: name.into(), data_type: "TEXT".into() })
+            .to_vec(),
+        definition: Definition::Table,
+    }]);
+    for text in [
+        "CREATE TABLE x (a INT AUTOINCREMENT START 10 INCREMENT -1 NOORDER, b INT IDENTITY INCREMENT 2)",
+        "CREATE SCOPED TEMPORARY TABLE x (a INT)",
+        "CREATE OR REPLACE TABLE x (a INT) COPY GRANTS COPY TAGS",
+        "CREATE OR REPLACE VIEW v IGNORE GRANTS AS SELECT temp FROM t",
+    ] {
+        let analysis = analyze(text, &session(), &catalog);
+        assert_eq!((analysis.problem, analysis.parsed), (None, true), "{text}");
+    }
+    let view = analyze("CREATE VIEW v AS SELECT scoped temp FROM t", &session(), &catalog);
+    assert_eq!(view.flows[0].columns[0].to_string(), "D.S.T.SCOPED");
+}
+
 /// Which of the kinds that a policy can allow are understood, and what they touch.
 #[test]
 fn statements_without_a_query_are_understood_by_their_tokens() {

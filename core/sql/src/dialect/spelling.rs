@@ -69,6 +69,8 @@ impl<'a> Reader<'a> {
         };
         // Whose brackets are open.
         let mut brackets = Vec::new();
+        // A query has begun: what stands there is no clause of a definition.
+        let mut in_query = false;
         // At which depths a list of CTEs began.
         let mut ctes = Vec::new();
         for index in 0..self.code.len() {
@@ -87,6 +89,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(Token::Word(_)) if self.is(index, &["WITH"]) => ctes.push(brackets.len()),
                 Some(Token::Word(_)) if self.is(index, &["SELECT"]) => {
+                    in_query = true;
                     ctes.retain(|depth| *depth < brackets.len());
                 }
                 // `{*}` is the object of all columns.
@@ -210,6 +213,14 @@ impl<'a> Reader<'a> {
                     let name = alias.value.to_ascii_uppercase();
                     put(index, vec![Token::make_keyword("AS"), Token::make_word(&name, Some('"'))]);
                 }
+                // What a CREATE says about numbering, tags and grants changes no column and no row.
+                Some(Token::Word(_))
+                    if !in_query && self.is(0, &["CREATE"]) && self.clause(index) > index =>
+                {
+                    for index in index..self.clause(index) {
+                        put(index, Vec::new());
+                    }
+                }
                 // A method of a model is a function beside it.
                 Some(Token::ExclamationMark)
                     if matches!(before(1), Some(Token::Word(_)))
@@ -260,6 +271,27 @@ impl<'a> Reader<'a> {
             }
         }
         [name, Vec::new(), Vec::new(), Vec::new()]
+    }
+
+    /// Where a clause of CREATE that the parser lacks ends; where it begins, if there is none.
+    fn clause(&self, index: usize) -> usize {
+        let before = self.back(index, 1);
+        if is_word(before, &["AUTOINCREMENT", "IDENTITY"]) {
+            let mut end = index;
+            while self.is(end, &["START", "INCREMENT"]) {
+                let sign = end + 1;
+                let number = sign + usize::from(self.at(sign) == Some(&Token::Minus));
+                if !matches!(self.at(number), Some(Token::Number(..))) {
+                    return index;
+                }
+                end = number + 1;
+            }
+            return if end > index && self.is(end, &["ORDER", "NOORDER"]) { end + 1 } else { end };
+        }
+        let is_pair = self.is(index, &["COPY"]) && self.is(index + 1, &["TAGS"])
+            || self.is(index, &["IGNORE"]) && self.is(index + 1, &["GRANTS"]);
+        let is_scope = self.is(index, &["SCOPED"]) && self.is(index + 1, &["TEMP", "TEMPORARY"]);
+        index + 2 * usize::from(is_pair) + usize::from(is_scope)
     }
 
     /// Whether right before stands the name of a table in FROM.
