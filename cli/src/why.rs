@@ -55,7 +55,7 @@ fn decided(decision: &Decision, out: &mut dyn Write) -> std::io::Result<()> {
         let groups = if demand.approvers.groups.is_empty() {
             "whom RBAC lets approve the policy".to_owned()
         } else {
-            format!("one of {}", demand.approvers.groups.join(", "))
+            format!("the members of {}", demand.approvers.groups.join(", "))
         };
         line(
             out,
@@ -136,8 +136,20 @@ fn columns(analysis: &Analysis, decision: &Decision, out: &mut dyn Write) -> std
         for (index, source) in output.sources.iter().enumerate() {
             let branch = if index + 1 == output.sources.len() { "└─" } else { "├─" };
             let how = if output.plain { "" } else { " (in an expression)" };
-            line(out, "", &format!("{branch} {source}{how}"))?;
+            let views: Vec<String> =
+                through(analysis, source).into_iter().map(ToString::to_string).collect();
+            let way = match views.as_slice() {
+                [] => String::new(),
+                views => format!(" through {}", views.join(", ")),
+            };
+            line(out, "", &format!("{branch} {source}{how}{way}"))?;
         }
     }
     Ok(())
+}
+
+/// The views by which the statement reads the table of a column, where it reads it in no other way.
+fn through<'a>(analysis: &'a Analysis, source: &sql::Column) -> Vec<&'a sql::Name> {
+    let touches = analysis.objects.iter().filter(|touch| touch.name == source.object);
+    touches.map(|touch| touch.through.as_deref()).collect::<Option<_>>().unwrap_or_default()
 }

@@ -39,16 +39,16 @@ const ALLOWED: &[&str] = &[
 #[derive(Debug, Deserialize)]
 pub(super) struct Case {
     /// Columns with their types by table, in order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     schema: IndexMap<String, IndexMap<String, String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     views: IndexMap<String, View>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     session: State,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     policy: PolicyForm,
     /// Statements that the session ran before, in order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     pub(super) prior: Vec<String>,
     /// Values of the placeholders. They come after the decision: a placeholder is a constant, and none may name an
     /// object.
@@ -107,6 +107,8 @@ struct PolicyForm {
 /// Why a line is no case.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadCase {
+    #[error("it is no JSON object")]
+    Form,
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     #[error("{0:?} is no full name; write DATABASE.SCHEMA.NAME")]
@@ -120,6 +122,10 @@ pub(super) enum BadCase {
 impl Case {
     /// Reads a line.
     pub(super) fn read(line: &[u8]) -> Result<Self, BadCase> {
+        // The fields have names: a bare list of them is none.
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err(BadCase::Form);
+        }
         Ok(serde_json::from_slice(line)?)
     }
 
@@ -219,6 +225,15 @@ impl PolicyForm {
             approvals,
         })
     }
+}
+
+/// A field that is null is one that is not there.
+fn given<'de, D, T>(field: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(field)?.unwrap_or_default())
 }
 
 fn masked(column: &str, filterable: &[String]) -> MaskRule {
