@@ -61,7 +61,7 @@ async fn no_masked_value_reaches_the_client_the_recording_the_log_or_the_metrics
     println!("all: {all:?}");
     // What the engine cannot run tries nothing, and what shows nothing anywhere proves nothing.
     assert!(all.ran * 10 >= (all.ran + all.failed) * 6, "too much fails: {all:?}");
-    assert!(all.telling >= 100 && all.ways >= 5_000, "too little is tried: {all:?}");
+    assert!(all.telling >= 250 && all.ways >= 12_000, "too little is tried: {all:?}");
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
 }
 
