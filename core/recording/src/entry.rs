@@ -332,6 +332,14 @@ pub struct Decision {
     pub lifted: Option<String>,
 }
 
+impl Decision {
+    /// The earlier statement of the session from which it was answered, where the account had no part in it.
+    #[must_use]
+    pub fn answered_from(&self) -> Option<&str> {
+        self.reason.strip_prefix("ResultOf ").filter(|_| self.effect == Effect::Allow)
+    }
+}
+
 /// What happens to a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {

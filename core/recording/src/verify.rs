@@ -564,6 +564,8 @@ struct Statement {
     digest: Digest,
     grant: Option<Grant>,
     is_sent: bool,
+    /// It was answered without the account, from a statement that is here too.
+    is_local: bool,
     is_ended: bool,
     chunks: HashMap<u32, (u32, Digester, Option<Payload>)>,
 }
@@ -594,6 +596,10 @@ impl<'a> Statements<'a> {
                 let statement = Statement {
                     effect: it.decision.effect,
                     digest: it.digest,
+                    is_local: it
+                        .decision
+                        .answered_from()
+                        .is_some_and(|earlier| self.open.contains_key(earlier)),
                     ..Statement::default()
                 };
                 if self.open.insert(it.statement.clone(), statement).is_some() {
@@ -677,7 +683,7 @@ impl<'a> Statements<'a> {
                 if it.whole.is_some_and(|whole| whole != ours) {
                     return Err("the parts are not the whole chunk".into());
                 }
-                if !statement.is_sent {
+                if !statement.is_sent && !statement.is_local {
                     return Err("rows of a statement that was never sent".into());
                 }
             }
@@ -694,7 +700,7 @@ impl<'a> Statements<'a> {
             }
             Fact::Completed(it) => {
                 end(statement)?;
-                if !statement.is_sent {
+                if !statement.is_sent && !statement.is_local {
                     return Err("it completed although it was never sent".into());
                 }
                 let answer = statement.chunks.get(&0).and_then(|chunk| chunk.2);

@@ -739,6 +739,23 @@ fn a_statement_whose_secret_is_hidden_verifies_and_keeps_the_digest_of_its_exact
 }
 
 #[test]
+fn what_is_answered_from_an_earlier_statement_is_never_sent() {
+    let local = |reason: &str| {
+        let decision = Decision { reason: reason.into(), ..decision(Effect::Allow, "read") };
+        attempted("t", "SELECT 1", vec![], decision)
+    };
+    for (reason, fits) in [("ResultOf s", true), ("ResultOf x", false), ("s", false)] {
+        let mut it = Session::new();
+        it.put(Fact::SessionOpened(Box::default()));
+        it.put(attempted("s", "SELECT 1", vec![], decision(Effect::Allow, "read")));
+        it.put(local(reason));
+        it.put(completed("t", 1, Payload::default(), 0, vec![]));
+        let report = check(&Files::from([(0, it.out)]));
+        assert_eq!(report.contradictions.is_empty(), fits, "{reason}: {:?}", report.contradictions);
+    }
+}
+
+#[test]
 fn entries_that_contradict_each_other_are_named() {
     let digest = Attempted::digest_of(DELETE, &[], &state());
     let hold = || attempted("s", DELETE, vec![], decision(Effect::Hold, "deletes"));
