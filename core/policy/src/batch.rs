@@ -3,6 +3,9 @@
 use crate::decision::Lifted;
 use crate::{Code, Decision, Detection, Effect, Policy, Refusal, Request};
 
+/// The one column of what the account answers to a request with several statements, as the drivers' own tests have it.
+const WHOLE: &str = "multiple statement execution";
+
 impl Policy {
     /// Judges statements that run one after the other in one request, each in the state in which it would run: what
     /// becomes of all of them, and of each. Because they are judged before the first one runs, none but the last may
@@ -21,7 +24,8 @@ impl Policy {
                 everywhere: parts.first().map(|part| part.detectors.everywhere).unwrap_or_default(),
                 ..Detection::default()
             },
-            columns: None,
+            // What the account answers to the request itself says only that it was done.
+            columns: Some(vec![Some(WHOLE.to_owned())]),
             redact_errors: parts.iter().any(|part| part.redact_errors),
             digest_only: false,
             lifted: parts.iter().find_map(|part| part.lifted.clone()),

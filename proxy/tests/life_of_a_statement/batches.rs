@@ -218,3 +218,21 @@ async fn an_answer_with_other_results_than_statements_releases_nothing() {
     assert_eq!((&failed["code"], &failed["data"]["queryId"]), (&json!("002003"), &json!(QUERY_ID)));
     scene.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_the_request_itself_carries_no_rows_of_its_statements() {
+    let scene = Scene::set().await;
+    let driver = scene.driver().await;
+    scene.account.answers(|asked| {
+        (asked.path == "/queries/v1/query-request").then(|| {
+            let mut whole = rows(&["ID", "EMAIL"], &[&["1", "ada@example.com"]]);
+            whole["data"]["resultIds"] = format!("{FIRST},{SECOND}").into();
+            Told::json(&whole)
+        })
+    });
+    let sql = "select id from customers; select email from customers";
+    let answer = ask(&driver, sql, json!(2)).await;
+    assert!(message(&answer).starts_with("FG-2014"), "{answer}");
+    assert!(!answer.to_string().contains("ada@"), "{answer}");
+    scene.end().await;
+}
