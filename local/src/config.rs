@@ -16,6 +16,13 @@ pub struct Config {
     /// Where drivers connect, on loopback, by plain HTTP
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)))]
     pub listen: SocketAddr,
+    /// Also serve TLS as in a pod, for clients that insist on it: the account's own name must lead to this address,
+    /// and the client trust what is in DIR/.frostgate/trust
+    #[arg(long, value_name = "ADDRESS")]
+    pub tls: Option<SocketAddr>,
+    /// How long a driver's session token holds before the driver renews it
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(10..))]
+    pub session_token: u64,
     /// Where metrics are served, on loopback
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,

@@ -6,6 +6,7 @@
 //!   control.sock           decisions by `frostgate approve|deny`, owner only       -> decisions
 //!   requests/*.json        ApprovalRequests                                        -> requests
 //!   ledger/                recordings and the log over them: what `verify` reads
+//!   trust/, private/       what clients of the TLS door trust, and the key behind it
 //!   spool/                 entries until they are sealed and shipped
 //! ```
 //!
@@ -23,6 +24,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt;
 use operator::ledger::{Key, Ledger, Settings};
@@ -44,7 +46,9 @@ use folder::{Asker, Folder};
 use requests::Requests;
 
 /// What the control API has under way at the end may take this long.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(5);
+/// What clients of the TLS door trust.
+const TRUST: &str = "trust";
 /// The spool may take this much of the laptop's disk.
 const SPOOL_BYTES: u64 = 1 << 30;
 
@@ -91,13 +95,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     if config.in_pod.is_some() {
         return Err(LocalError::InPod);
     }
-    for address in std::iter::once(config.listen).chain(config.admin) {
+    for address in std::iter::once(config.listen).chain(config.tls).chain(config.admin) {
         if !address.ip().is_loopback() {
             return Err(LocalError::NotLoopback(address));
         }
     }
     let state = config.state();
     private_folder(&state)?;
+    if config.tls.is_some() {
+        private_folder(&state.join(TRUST))?;
+        private_folder(&state.join("private"))?;
+    }
     let token = Zeroizing::new(Uuid::new_v4().to_string());
     let requests = Requests::open(&state.join("requests")).map(Arc::new).map_err(at(&state))?;
     let folder = Arc::new(open(&config, &state, requests.clone(), token.clone())?);
@@ -118,15 +126,26 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     let control_api = async {
         tokio::join!(parts.run(), https::serve(listener, tls, router, last.clone(), DRAIN));
     };
-    let proxy = Proxy::bind(proxy_config(&config, &state, control, ca, &token))
-        .await
-        .map_err(|error| LocalError::Part { part: "the proxy", reason: error.to_string() })?;
-    for address in proxy.addresses() {
+    let proxy =
+        Proxy::bind(proxy_config(&config, &state, control, ca, &token, connection.spec.host()))
+            .await
+            .map_err(|error| LocalError::Part { part: "the proxy", reason: error.to_string() })?;
+    let addresses = proxy.addresses();
+    if let Some(address) = addresses.first() {
         tracing::info!(
             connection = connection.name_any(),
             host = %address.ip(),
             port = address.port(),
             "drivers connect with protocol=http and this host and port"
+        );
+    }
+    if let Some(address) = addresses.get(1) {
+        tracing::info!(
+            connection = connection.name_any(),
+            host = connection.spec.host(),
+            %address,
+            trust = %state.join(TRUST).display(),
+            "drivers connect as they always do, where that name leads to this address"
         );
     }
     let approver = format!("local:{}", user());
@@ -242,23 +261,33 @@ fn proxy_config(
     control: Url,
     ca: String,
     token: &str,
+    host: String,
 ) -> proxy::config::Config {
     let address = control.port().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let mut doors = vec![proxy::config::Door { listen: config.listen, tls: false }];
+    doors.extend(config.tls.map(|listen| proxy::config::Door { listen, tls: true }));
+    let trust = config.tls.map(|_| proxy::config::Trust {
+        places: proxy::trust::Places { public: state.join(TRUST), private: state.join("private") },
+        ocsp: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    });
     proxy::config::Config {
-        doors: vec![proxy::config::Door { listen: config.listen, tls: false }],
-        host: None,
+        doors,
+        host: trust.is_some().then_some(host),
         operator: proxy::config::Operator {
             url: control,
             ca: Some(ca),
             token: proxy::config::Token::Given(token.to_owned()),
             address,
         },
-        trust: None,
+        trust,
         admin: config.admin,
         recorder: proxy::recorder::Config::new(state.join("spool"), SPOOL_BYTES),
         resolve: config.resolve.iter().cloned().collect(),
         limits: proxy::config::Limits::default(),
-        timings: proxy::config::Timings::default(),
+        timings: proxy::config::Timings {
+            session_token: Duration::from_secs(config.session_token),
+            ..proxy::config::Timings::default()
+        },
     }
 }
 

@@ -20,7 +20,7 @@ use p12_keystore::{Certificate as StoreCertificate, KeyStore, KeyStoreEntry};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
 };
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -144,7 +144,8 @@ impl Authority {
             let der = pem::parse(pem).map_err(|error| failed(error.to_string()))?.into_contents();
             return Ok(Self { key, certificate: CertificateDer::from(der) });
         }
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        // RSA, since the issuer signs the OCSP answers: JDBC knows no other signature there.
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
             .map_err(|error| failed(error.to_string()))?;
         let certificate =
             limited_to(host, now).self_signed(&key).map_err(|error| failed(error.to_string()))?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::analytics;
-use crate::demo::local::Stage;
+use crate::demo::local::{Plan, Stage};
 use crate::process::{self, command};
 use crate::workspace;
 
@@ -48,7 +48,7 @@ fn judging() -> Result<()> {
 }
 
 fn statements(arguments: &Arguments) -> Result<()> {
-    let stage = Stage::set(true, false)?;
+    let stage = Stage::set(&Plan { optimized: true, ..Plan::demonstration() })?;
     let direct = json!({
         "account": "demo", "user": "ADMIN", "password": Stage::ADMIN_PASSWORD, "host": "127.0.0.1",
         // The certificate is for the account's name, and it is the time that is asked for here.

@@ -6,6 +6,7 @@ mod analytics;
 mod bench;
 mod chart;
 mod check;
+mod clients;
 mod cluster;
 mod corpus;
 mod demo;
@@ -13,6 +14,7 @@ mod e2e;
 mod fuzz;
 mod generate;
 mod image;
+mod kept;
 mod markers;
 mod process;
 mod progress;
@@ -58,6 +60,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Look for inputs that break what must always hold, guided by coverage
     Fuzz(fuzz::Arguments),
+    /// Real clients, as they come, and whether each finds what it is used to
+    Clients(clients::Arguments),
     /// The promises of the documentation, tried in real pods
     #[command(name = "e2e")]
     E2e(e2e::Arguments),
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Clients(arguments) => clients::run(&arguments),
         Task::E2e(arguments) => e2e::run(&arguments),
     };
     match done {

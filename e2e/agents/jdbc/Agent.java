@@ -2,6 +2,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.sql.Connection;
@@ -10,6 +12,7 @@ import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.ResultSetMetaData;
 import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.HexFormat;
 import java.util.Iterator;
 import java.util.Map;
@@ -18,7 +21,7 @@ import java.util.Properties;
 /**
  * An agent's database access, reduced to one call: JSON in the first argument, one JSON line out.
  *
- * <p>The same task as in ../python/agent.py; the driver is used as it comes.
+ * <p>The same task as in ../python/task.py; the driver is used as it comes.
  */
 public class Agent {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -48,22 +51,78 @@ public class Agent {
       settings.put(entry.getKey(), entry.getValue().asText());
     }
     ObjectNode answer = JSON.createObjectNode();
-    try (Connection connection =
-            DriverManager.getConnection("jdbc:snowflake://demo.snowflakecomputing.com/", settings);
-        PreparedStatement statement = connection.prepareStatement(task.get("sql").asText())) {
-      int index = 0;
-      for (JsonNode bind : task.path("binds")) {
-        statement.setString(++index, bind.asText());
-      }
-      boolean rows = statement.execute();
+    String place = task.path("url").asText("demo.snowflakecomputing.com/");
+    try (Connection connection = DriverManager.getConnection("jdbc:snowflake://" + place, settings)) {
       answer.put("ok", true).put("driver", connection.getMetaData().getDriverVersion());
-      if (!rows) {
-        answer.put("updated", statement.getUpdateCount());
+      for (JsonNode statement : task.path("before")) {
+        connection.createStatement().execute(statement.asText());
+      }
+      Thread.sleep(1000 * task.path("pause").asLong());
+      String sql = task.get("sql").asText();
+      boolean count = "count".equals(task.path("mode").asText());
+      if ("async".equals(task.path("mode").asText())) {
+        read(async(connection.createStatement(), sql), count, answer);
         return answer;
       }
-      read(statement.getResultSet(), "count".equals(task.path("mode").asText()), answer);
+      try (PreparedStatement statement = connection.prepareStatement(sql)) {
+        run(statement, task, count, answer);
+      }
     }
     return answer;
+  }
+
+  private static void run(PreparedStatement statement, JsonNode task, boolean count, ObjectNode answer)
+      throws Exception {
+    bind(statement, task.path("binds"));
+    if (task.has("many")) {
+      for (JsonNode row : task.get("many")) {
+        bind(statement, row);
+        statement.addBatch();
+      }
+      answer.put("updated", statement.executeBatch().length);
+      return;
+    }
+    if (task.has("cancel")) {
+      Thread cancelling = new Thread(() -> cancel(statement, 1000 * task.get("cancel").asLong()));
+      cancelling.setDaemon(true);
+      cancelling.start();
+    }
+    if (statement.execute()) {
+      read(statement.getResultSet(), count, answer);
+    } else {
+      answer.put("updated", statement.getUpdateCount());
+    }
+  }
+
+  /** The driver's own extension; the interface that has it moved between its generations. */
+  private static ResultSet async(Statement statement, String sql) throws Exception {
+    Method submit = statement.getClass().getMethod("executeAsyncQuery", String.class);
+    submit.setAccessible(true);
+    try {
+      return (ResultSet) submit.invoke(statement, sql);
+    } catch (InvocationTargetException error) {
+      throw (Exception) error.getCause();
+    }
+  }
+
+  private static void bind(PreparedStatement statement, JsonNode row) throws SQLException {
+    int index = 0;
+    for (JsonNode bind : row) {
+      if (bind.isIntegralNumber()) {
+        statement.setLong(++index, bind.asLong());
+      } else {
+        statement.setString(++index, bind.isNull() ? null : bind.asText());
+      }
+    }
+  }
+
+  private static void cancel(PreparedStatement statement, long after) {
+    try {
+      Thread.sleep(after);
+      statement.cancel();
+    } catch (SQLException | InterruptedException error) {
+      System.err.println(error);
+    }
   }
 
   private static void read(ResultSet result, boolean count, ObjectNode answer) throws Exception {

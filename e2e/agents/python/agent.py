@@ -1,68 +1,52 @@
-"""An agent's database access, reduced to one call: JSON in the first argument, one JSON line out.
+"""An agent's database access by snowflake-connector-python, reduced to one call: see task.py."""
 
-    {"sql": "...", "binds": [...], "mode": "query" | "count" | "async" | "describe", "connect": {...}, "seconds": 0}
-
-The driver is used as it comes: no host, no certificate, no proxy setting. `connect` overrides the placeholder login.
-"""
-
-import hashlib
-import json
-import sys
 import threading
+import time
 
 import snowflake.connector
+import task as tasks
 
 
-def connect(given):
-    settings = {"account": "demo", "user": "agent", "password": "placeholder", "login_timeout": 60}
-    settings.update(given)
+def connect(task):
+    settings = tasks.LOGIN | {"login_timeout": 60} | task.get("connect", {})
     if "token" in settings or "token_file_path" in settings:
         settings.pop("password", None)
-    if settings.pop("qmark", False):
+    if task.get("binds") or task.get("many"):
         snowflake.connector.paramstyle = "qmark"
     return snowflake.connector.connect(**settings)
 
 
-def digest(rows):
-    """The number of rows and a digest over them in order: large results are compared without being printed."""
-    count, state = 0, hashlib.sha256()
-    for row in rows:
-        count += 1
-        state.update(("|".join("" if cell is None else str(cell) for cell in row) + "\n").encode())
-    return {"count": count, "digest": state.hexdigest()}
+def ask(connection, task):
+    cursor, mode, sql = connection.cursor(), task.get("mode", "query"), task["sql"]
+    answer = {"driver": snowflake.connector.__version__}
+    for statement in task.get("before", []):
+        connection.cursor().execute(statement)
+    time.sleep(task.get("pause", 0))
+    if mode == "describe":
+        return answer | {"columns": [column.name for column in cursor.describe(sql)]}
+    if mode == "async" or task.get("cancel"):
+        cursor.execute_async(sql)
+        if task.get("cancel"):
+            time.sleep(task["cancel"])
+            cursor.abort_query(cursor.sfqid)
+        cursor.get_results_from_sfqid(cursor.sfqid)
+    elif task.get("many"):
+        cursor.executemany(sql, task["many"])
+    elif task.get("seconds"):
+        # A driver-side limit: the driver aborts the statement when it has run that long.
+        cursor.execute(sql, timeout=task["seconds"])
+    elif task.get("binds"):
+        cursor.execute(sql, task["binds"])
+    else:
+        cursor.execute(sql)
+    columns = [column[0] for column in cursor.description or []]
+    return answer | {"queryId": cursor.sfqid, "columns": columns} | tasks.read(task, cursor)
 
 
 def run(task):
-    given = dict(task.get("connect", {}))
-    if task.get("binds"):
-        given["qmark"] = True
-    connection = connect(given)
+    connection = connect(task)
     try:
-        cursor = connection.cursor()
-        mode = task.get("mode", "query")
-        answer = {"ok": True, "driver": snowflake.connector.__version__}
-        for statement in task.get("before", []):
-            connection.cursor().execute(statement)
-        if mode == "describe":
-            answer["columns"] = [column.name for column in cursor.describe(task["sql"])]
-            return answer
-        if mode == "async":
-            cursor.execute_async(task["sql"])
-            cursor.get_results_from_sfqid(cursor.sfqid)
-        elif task.get("seconds"):
-            # A driver-side limit: the driver aborts the statement when it has run that long.
-            cursor.execute(task["sql"], timeout=task["seconds"])
-        elif task.get("binds"):
-            cursor.execute(task["sql"], task["binds"])
-        else:
-            cursor.execute(task["sql"])
-        answer["queryId"] = cursor.sfqid
-        answer["columns"] = [column[0] for column in cursor.description or []]
-        if mode == "count":
-            answer.update(digest(cursor))
-        else:
-            answer["rows"] = [[None if cell is None else str(cell) for cell in row] for row in cursor.fetchall()]
-        return answer
+        return ask(connection, task)
     finally:
         # A closing that hangs must not hide the result.
         closing = threading.Thread(target=connection.close, daemon=True)
@@ -70,18 +54,4 @@ def run(task):
         closing.join(10)
 
 
-def main():
-    try:
-        answer = run(json.loads(sys.argv[1]))
-    except snowflake.connector.errors.Error as error:
-        answer = {
-            "ok": False,
-            "errno": error.errno,
-            "sqlstate": error.sqlstate,
-            "message": str(error.msg),
-            "kind": type(error).__name__,
-        }
-    print(json.dumps(answer), flush=True)
-
-
-main()
+tasks.main(run, snowflake.connector.errors.Error)

@@ -39,6 +39,8 @@ impl Gate {
         let config = local::Config {
             config: folder.clone(),
             listen: address,
+            tls: None,
+            session_token: 3600,
             admin: Some(admin),
             connection: None,
             namespace: None,

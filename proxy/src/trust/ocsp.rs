@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::KeyPair;
-use x509_cert::der::asn1::{BitString, GeneralizedTime, Ia5String, ObjectIdentifier, OctetString};
+use x509_cert::der::asn1::{
+    Any, BitString, GeneralizedTime, Ia5String, ObjectIdentifier, OctetString,
+};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AccessDescription, AuthorityInfoAccessSyntax};
@@ -24,8 +26,8 @@ use x509_ocsp::{
 
 /// `id-ad-ocsp`, RFC 5280 4.2.2.1.
 const ID_AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
-/// `ecdsa-with-SHA256`, RFC 5758 3.2.
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+/// `sha256WithRSAEncryption`, RFC 4055 5; its parameters are NULL.
+const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 /// `id-pkix-ocsp-nonce`, RFC 8954.
 const NONCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.2");
 /// How long an answer holds; the responder lives as long as the certificate, so it can be short.
@@ -51,7 +53,7 @@ pub(crate) fn authority_information_access(url: &str) -> Result<Vec<u8>, x509_ce
 pub(crate) struct Responder(Arc<Signer>);
 
 struct Signer {
-    key: EcdsaKeyPair,
+    key: RsaKeyPair,
     /// SHA-1 over the issuer's public key: how responses name who answers.
     key_hash: OctetString,
     serial: Vec<u8>,
@@ -65,9 +67,8 @@ pub(crate) struct NoKey(String);
 impl Responder {
     /// For the leaf with this serial number.
     pub(crate) fn new(issuer: &KeyPair, serial: &[u8]) -> Result<Self, NoKey> {
-        let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &issuer.serialize_der())
-                .map_err(|error| NoKey(error.to_string()))?;
+        let key = RsaKeyPair::from_pkcs8(&issuer.serialize_der())
+            .map_err(|error| NoKey(error.to_string()))?;
         let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, issuer.public_key_raw());
         let key_hash = OctetString::new(hash.as_ref()).map_err(|error| NoKey(error.to_string()))?;
         Ok(Self(Arc::new(Signer { key, key_hash, serial: serial.to_vec() })))
@@ -123,14 +124,16 @@ impl Responder {
             responses,
             response_extensions: nonce.filter(|extensions| !extensions.is_empty()),
         };
-        let signature = self.0.key.sign(&SystemRandom::new(), &answer.to_der()?)?;
+        let mut signature = vec![0; self.0.key.public_modulus_len()];
+        let (padding, random) = (&RSA_PKCS1_SHA256, SystemRandom::new());
+        self.0.key.sign(padding, &random, &answer.to_der()?, &mut signature)?;
         Ok(OcspResponse::successful(BasicOcspResponse {
             tbs_response_data: answer,
             signature_algorithm: AlgorithmIdentifierOwned {
-                oid: ECDSA_WITH_SHA256,
-                parameters: None,
+                oid: SHA256_WITH_RSA,
+                parameters: Some(Any::null()),
             },
-            signature: BitString::from_bytes(signature.as_ref())?,
+            signature: BitString::from_bytes(&signature)?,
             certs: None,
         })?)
     }

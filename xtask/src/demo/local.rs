@@ -1,7 +1,7 @@
 //! The story without a cluster.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::account::{Account, CHUNK_HOST, HOST, private};
 use super::agent::{self, Agent};
 use super::story::{Beside, answer, chapter, expect, said, typed};
+use crate::cluster::packages;
 use crate::image::product;
 use crate::process::{self, command};
 use crate::progress::{say, wait};
@@ -21,7 +22,7 @@ use crate::workspace;
 
 /// Runs it.
 pub(super) fn run(keep: bool) -> Result<()> {
-    let stage = Stage::set(false, keep)?;
+    let stage = Stage::set(&Plan { keep, ..Plan::demonstration() })?;
     let told = tell(&stage);
     if told.is_err() {
         say(format!("logs are in {}", stage.folder.display()));
@@ -31,9 +32,43 @@ pub(super) fn run(keep: bool) -> Result<()> {
     Ok(())
 }
 
+/// What a stage is set with.
+pub(crate) struct Plan<'a> {
+    /// Its folder below the target folder.
+    pub(crate) folder: &'a str,
+    /// For measurements: with the binary that the images hold.
+    pub(crate) optimized: bool,
+    /// Everything outlives this process.
+    pub(crate) keep: bool,
+    /// The AccessPolicy.
+    pub(crate) policy: PathBuf,
+    /// Where the account listens; any port of loopback without it.
+    pub(crate) account: Option<SocketAddr>,
+    /// More for the account's command line.
+    pub(crate) account_flags: Vec<String>,
+    /// More for the command line of `frostgate local`.
+    pub(crate) local_flags: Vec<String>,
+}
+
+impl Plan<'_> {
+    /// The demonstration's.
+    pub(crate) fn demonstration() -> Self {
+        Self {
+            folder: "demo-local",
+            optimized: false,
+            keep: false,
+            policy: workspace::root().join("e2e/demo/policy.yaml"),
+            account: None,
+            account_flags: Vec::new(),
+            local_flags: Vec::new(),
+        }
+    }
+}
+
 /// A stand-in account and `frostgate local` in front of it.
 pub(crate) struct Stage {
-    folder: PathBuf,
+    /// Where everything is.
+    pub(crate) folder: PathBuf,
     frostgate: PathBuf,
     /// The Python of the agent.
     pub(crate) python: String,
@@ -41,21 +76,30 @@ pub(crate) struct Stage {
     pub(crate) port: u16,
     /// Where the account itself listens.
     pub(crate) account_port: u16,
-    account_admin: u16,
+    /// What vouches for the account's certificate, PEM.
+    pub(crate) account_ca: String,
+    /// Where the account says what happened to it.
+    pub(crate) account_admin: u16,
     admin: u16,
     // Ended in this order: the product first, so that it can close its sessions.
     _local: Beside,
     _account: Beside,
 }
 
+/// What a stage runs.
+pub(crate) struct Programs {
+    frostgate: PathBuf,
+    account: String,
+    agent: String,
+}
+
 impl Stage {
     /// The account's administrator, for those who go around Frostgate.
     pub(crate) const ADMIN_PASSWORD: &str = "for the demonstration only";
 
-    /// Sets it; optimized for measurements, with the binary that the images hold.
-    pub(crate) fn set(optimized: bool, keep: bool) -> Result<Self> {
-        let target = workspace::target();
-        let frostgate = if optimized {
+    /// Builds what it needs; from then on no network is needed.
+    pub(crate) fn prepare(plan: &Plan<'_>) -> Result<Programs> {
+        let frostgate = if plan.optimized {
             product::compile()?;
             product::program("kubectl-frostgate")?
         } else {
@@ -64,39 +108,39 @@ impl Stage {
                 command("cargo", ["build", "--quiet", "--package", "frostgate-cli"])
                     .current_dir(workspace::root()),
             )?;
-            target.join("debug/kubectl-frostgate")
+            workspace::target().join("debug/kubectl-frostgate")
         };
-        let source = workspace::root().join("e2e/warehouse");
-        let account_python = python::warehouse()?;
+        packages::add(&[("openssl", "openssl")])?;
+        let account = python::warehouse()?;
         let agent = workspace::root().join("e2e/agents/python/connector5.txt");
-        let agent_python = python::environment("agent", &[agent])?;
+        let agent = python::environment("agent", &[agent])?;
+        Ok(Programs { frostgate, account, agent: python::program(&agent, "python") })
+    }
 
-        let folder = target.join("demo-local");
+    /// Sets it.
+    pub(crate) fn set(plan: &Plan<'_>) -> Result<Self> {
+        let Programs { frostgate, account: account_python, agent: python } = Self::prepare(plan)?;
+        let source = workspace::root().join("e2e/warehouse");
+        let folder = workspace::target().join(plan.folder);
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("clear {}", folder.display()))?;
         }
         let config = folder.join("config");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&config)?;
         let account = Account::create(&folder)?;
-        let [account_port, account_admin, port, admin] = free_ports()?;
-        let policy = fs::read_to_string(workspace::root().join("e2e/demo/policy.yaml"))?;
-        private(
-            &config.join("connection.yaml"),
-            &account.connection((Ipv4Addr::LOCALHOST, account_port).into(), "")?,
-        )?;
+        let [free, account_admin, port, admin] = free_ports()?;
+        let place = plan.account.unwrap_or((Ipv4Addr::LOCALHOST, free).into());
+        let policy = fs::read_to_string(&plan.policy)?;
+        private(&config.join("connection.yaml"), &account.connection(place, "")?)?;
         private(&config.join("secret.yaml"), &account.secret("agents")?)?;
         private(&config.join("policy.yaml"), &policy)?;
 
         say("starting a stand-in Snowflake account");
-        let account_process = Beside::start(
+        let mut account_process = Beside::start(
             command(&account_python, ["-m", "warehouse", "--host", HOST])
-                .args(["--chunk-host", CHUNK_HOST, "--listen", "127.0.0.1"])
-                .args([
-                    "--port",
-                    &account_port.to_string(),
-                    "--admin-port",
-                    &account_admin.to_string(),
-                ])
+                .args(["--chunk-host", CHUNK_HOST, "--listen", &place.ip().to_string()])
+                .args(["--port", &place.port().to_string()])
+                .args(["--admin-port", &account_admin.to_string()])
                 .args(["--admin-password", Self::ADMIN_PASSWORD])
                 .arg("--tls-cert")
                 .arg(&account.certificate)
@@ -104,12 +148,13 @@ impl Stage {
                 .arg(&account.key)
                 .arg("--broker-public-key")
                 .arg(&account.provisioner_public)
+                .args(&plan.account_flags)
                 .current_dir(source)
                 .stdout(log(&folder, "account.log")?)
                 .stderr(log(&folder, "account.err")?),
-            keep,
+            plan.keep,
         )?;
-        wait("the account", Duration::from_secs(60), || Ok(closed(account_port)))?;
+        standing("the account", &mut account_process, place, &folder.join("account.err"))?;
 
         say("starting frostgate local");
         let mut local = Beside::start(
@@ -122,24 +167,20 @@ impl Stage {
                     &format!("127.0.0.1:{admin}"),
                 ])
                 .args(["--identity", "you@example.com"])
+                .args(&plan.local_flags)
                 .stdout(log(&folder, "frostgate.log")?)
                 .stderr(log(&folder, "frostgate.err")?),
-            keep,
+            plan.keep,
         )?;
-        wait("frostgate", Duration::from_secs(30), || match local.ended()? {
-            Some(status) => anyhow::bail!(
-                "it ended with {status}: {}",
-                fs::read_to_string(folder.join("frostgate.err")).unwrap_or_default()
-            ),
-            None => Ok(closed(port)),
-        })?;
-        let python = python::program(&agent_python, "python");
+        let door = (Ipv4Addr::LOCALHOST, port).into();
+        standing("frostgate", &mut local, door, &folder.join("frostgate.err"))?;
         Ok(Self {
             folder,
             frostgate,
             python,
             port,
-            account_port,
+            account_port: place.port(),
+            account_ca: account.ca,
             account_admin,
             admin,
             _local: local,
@@ -147,13 +188,19 @@ impl Stage {
         })
     }
 
-    fn config(&self) -> PathBuf {
+    /// The folder that `frostgate local` serves.
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.join("config")
+    }
+
+    /// Runs `frostgate` and returns what it says.
+    pub(crate) fn quietly(&self, words: &[&str]) -> Result<String> {
+        process::read(&mut command(&self.frostgate.display().to_string(), words))
     }
 
     fn frostgate(&self, words: &[&str]) -> Result<String> {
         typed(&format!("frostgate {}", words.join(" ")));
-        let output = process::read(&mut command(&self.frostgate.display().to_string(), words))?;
+        let output = self.quietly(words)?;
         let lines: Vec<&str> = output.lines().take(14).collect();
         said(&lines.join("\n"));
         Ok(output)
@@ -265,11 +312,21 @@ fn log(folder: &Path, name: &str) -> Result<fs::File> {
     Ok(fs::File::create(folder.join(name))?)
 }
 
+/// Waits until a program listens; one that ended has said why.
+fn standing(name: &str, program: &mut Beside, place: SocketAddr, errors: &Path) -> Result<()> {
+    // Seeding the account is work, and other programs may want the processors too.
+    wait(name, Duration::from_secs(180), || match program.ended()? {
+        Some(status) => anyhow::bail!(
+            "{name} ended with {status}: {}",
+            fs::read_to_string(errors).unwrap_or_default()
+        ),
+        None => Ok(closed(place)),
+    })
+}
+
 /// What is missing while nobody listens.
-fn closed(port: u16) -> Option<String> {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-        .is_err()
-        .then(|| format!("port {port} does not answer"))
+fn closed(place: SocketAddr) -> Option<String> {
+    TcpStream::connect(place).is_err().then(|| format!("{place} does not answer"))
 }
 
 fn free_ports<const N: usize>() -> Result<[u16; N]> {

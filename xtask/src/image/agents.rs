@@ -29,6 +29,7 @@ pub(super) fn python() -> Result<Image> {
     }
     layers.push(files(&[
         ("agent/agent.py", &source.join("agent.py")),
+        ("agent/task.py", &source.join("task.py")),
         ("agent/raw.py", &source.join("raw.py")),
     ])?);
     Ok(Image {
