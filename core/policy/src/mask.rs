@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 
+use hmac::digest::Key;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::document::{MaskMethod, TruncateUnit};
 
@@ -22,9 +23,9 @@ pub struct Mask {
     pub derived: bool,
 }
 
-/// The key of [`MaskMethod::Hash`].
+/// The key of [`MaskMethod::Hash`], already taken in: that half of the work is done once and not for every cell.
 #[derive(Clone)]
-pub struct MaskKey(Vec<u8>);
+pub struct MaskKey(Hmac<Sha256>);
 
 /// The type of an output column, as the server declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +106,15 @@ impl MaskKey {
     /// A key from its bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+        // What HMAC does with a key of any length: a long one is digested, a short one filled up with zeros.
+        let mut block = Key::<Hmac<Sha256>>::default();
+        if bytes.len() <= block.len() {
+            block[..bytes.len()].copy_from_slice(bytes);
+        } else {
+            let digest = Sha256::digest(bytes);
+            block[..digest.len()].copy_from_slice(&digest);
+        }
+        Self(Hmac::new(&block))
     }
 }
 
@@ -206,6 +215,13 @@ impl Mask {
         }
     }
 
+    /// Whether one value stands in place of all: the one that [`Mask::constant`] gives. NULL stays NULL unless the column
+    /// is derived.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.derived || matches!(self.method, MaskMethod::Null | MaskMethod::Full)
+    }
+
     /// The one value that `Null`, `Full` and every derived column show.
     #[must_use]
     pub fn constant<'a>(&self, kind: Kind) -> Value<'a> {
@@ -234,38 +250,30 @@ impl Mask {
 
     fn hash<'a>(&self, key: &MaskKey, kind: Kind, value: Value<'a>) -> Value<'a> {
         match (kind, value) {
-            (Kind::Text, Value::Text(text)) => match self.tag(key, text.as_bytes()) {
-                Some(tag) => Value::Text(token(&tag).into()),
-                None => self.constant(kind),
-            },
+            (Kind::Text, Value::Text(text)) => {
+                Value::Text(token(&self.tag(key, text.as_bytes())).into())
+            }
             (Kind::Variant, Value::Text(text)) => {
                 // Equal values may be written in different ways; their canonical form is not.
                 let canonical = serde_json::from_str::<serde_json::Value>(&text)
                     .map_or_else(|_| text.into_owned(), |value| value.to_string());
-                match self.tag(key, canonical.as_bytes()) {
-                    Some(tag) => Value::Text(format!("\"{}\"", token(&tag)).into()),
+                let tag = self.tag(key, canonical.as_bytes());
+                Value::Text(format!("\"{}\"", token(&tag)).into())
+            }
+            (Kind::Fixed { precision, scale }, Value::Integer(value)) => {
+                let tag = self.tag(key, format!("{value}e-{scale}").as_bytes());
+                match 10_i128.checked_pow(u32::from(precision)) {
+                    Some(modulus) => Value::Integer(i128::from(first_u64(&tag) >> 1) % modulus),
                     None => self.constant(kind),
                 }
             }
-            (Kind::Fixed { precision, scale }, Value::Integer(value)) => {
-                let written = format!("{value}e-{scale}");
-                let modulus = 10_i128.checked_pow(u32::from(precision));
-                match (self.tag(key, written.as_bytes()), modulus) {
-                    (Some(tag), Some(modulus)) => {
-                        Value::Integer(i128::from(first_u64(&tag) >> 1) % modulus)
-                    }
-                    _ => self.constant(kind),
-                }
-            }
             #[expect(clippy::cast_precision_loss, reason = "a token only has to be stable")]
-            (Kind::Real, Value::Real(value)) => match self.tag(key, &value.to_be_bytes()) {
-                Some(tag) => Value::Real((first_u64(&tag) >> 12) as f64),
-                None => self.constant(kind),
-            },
-            (Kind::Binary, Value::Binary(bytes)) => match self.tag(key, &bytes) {
-                Some(tag) => Value::Binary(tag.to_vec().into()),
-                None => self.constant(kind),
-            },
+            (Kind::Real, Value::Real(value)) => {
+                Value::Real((first_u64(&self.tag(key, &value.to_be_bytes())) >> 12) as f64)
+            }
+            (Kind::Binary, Value::Binary(bytes)) => {
+                Value::Binary(self.tag(key, &bytes).to_vec().into())
+            }
             // Two booleans, some hundred dates: a token of them would only be another name for the value.
             (Kind::Boolean | Kind::Date | Kind::Time { .. }, _)
             | (Kind::Timestamp { .. } | Kind::TimestampTz { .. }, _) => Value::Null,
@@ -274,13 +282,13 @@ impl Mask {
     }
 
     /// HMAC-SHA-256 over domain and value.
-    fn tag(&self, key: &MaskKey, value: &[u8]) -> Option<[u8; 32]> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).ok()?;
+    fn tag(&self, key: &MaskKey, value: &[u8]) -> [u8; 32] {
+        let mut mac = key.0.clone();
         mac.update(b"frostgate mask v1\n");
         mac.update(&(self.domain.len() as u64).to_be_bytes());
         mac.update(self.domain.as_bytes());
         mac.update(value);
-        Some(mac.finalize().into_bytes().into())
+        mac.finalize().into_bytes().into()
     }
 }
 
@@ -308,20 +316,18 @@ fn fixed_value<'a>(kind: Kind) -> Value<'a> {
 
 /// Keeps the ends and the separators; a value that the kept ends would nearly show is hidden whole.
 fn partial(text: &str, keep_first: u32, keep_last: u32) -> String {
-    let characters: Vec<char> = text.chars().collect();
+    let length = text.chars().count();
     let (first, last) = (keep_first as usize, keep_last as usize);
     let kept = first.saturating_add(last);
-    if kept == 0 || characters.len() < kept.saturating_mul(2) {
+    if kept == 0 || length < kept.saturating_mul(2) {
         return "****".to_owned();
     }
-    characters
-        .iter()
-        .enumerate()
-        .map(|(index, character)| {
-            let is_kept = index < first || index >= characters.len() - last;
-            if is_kept || !character.is_alphanumeric() { *character } else { '*' }
-        })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    shown.extend(text.chars().enumerate().map(|(index, character)| {
+        let is_kept = index < first || index >= length - last;
+        if is_kept || !character.is_alphanumeric() { character } else { '*' }
+    }));
+    shown
 }
 
 /// `a***@d***.tld`.

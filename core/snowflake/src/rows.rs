@@ -26,6 +26,20 @@ pub use stream::Stream;
 pub trait Mask: Send + Sync {
     /// The value the agent sees in place of `value`. A value that does not fit the column becomes NULL.
     fn apply<'a>(&self, column: &Column, value: Value<'a>) -> Value<'a>;
+
+    /// What stands in place of every value, where that depends on none: such a column is written without a look at it.
+    fn constant(&self, _column: &Column) -> Option<Constant> {
+        None
+    }
+}
+
+/// One value in place of all.
+#[derive(Clone, Debug)]
+pub struct Constant {
+    /// The value.
+    pub value: Value<'static>,
+    /// Whether NULL stays NULL.
+    pub keeps_null: bool,
 }
 
 /// What a caller looks for in the cells of columns that have no mask.
@@ -148,6 +162,10 @@ struct RowType {
 /// Reads `rowtype`.
 pub fn columns(rowtype: &str) -> Result<Vec<Column>, Malformed> {
     let entries: Vec<RowType> = decode::from_slice(rowtype.as_bytes())?;
+    // A number has 38 digits at most, and each digit of the scale is written out in every cell.
+    if entries.iter().any(|entry| entry.scale.is_some_and(|scale| scale > 38)) {
+        return Err(Malformed::Field("scale"));
+    }
     let structured = |fields: &Option<serde_json::Value>| {
         fields.as_ref().is_some_and(|fields| !fields.is_null())
     };

@@ -5,6 +5,7 @@
 //! several physical ones, and widths may differ between the chunks of one result, so each stream is read by its own
 //! schema.
 
+mod constant;
 mod search;
 
 use std::borrow::Cow;
@@ -50,6 +51,8 @@ pub fn mask_stream(stream: &[u8], layout: &Layout) -> Result<Masked, RowsError> 
 #[derive(Default)]
 pub(super) struct Batches {
     decoder: StreamDecoder,
+    /// How many bytes came.
+    length: u64,
     /// There once the schema has come.
     writer: Option<(SchemaRef, StreamWriter<Vec<u8>>)>,
     /// The search, from the first batch to the last.
@@ -60,6 +63,7 @@ impl Batches {
     /// Takes the next bytes and gives the batches that they complete.
     pub(super) fn push(&mut self, bytes: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
         let mut masked = Masked::default();
+        self.length += bytes.len() as u64;
         let mut bytes = Buffer::from(bytes);
         while !bytes.is_empty() {
             let batch = self.decoder.decode(&mut bytes)?;
@@ -73,6 +77,10 @@ impl Batches {
             };
             let Some(batch) = batch else { continue };
             let rows = batch.num_rows() as u64;
+            // A row that takes no bit at all (a column of type Null) is no row of the account: no mask makes one of it.
+            if layout.is_masked() && rows > self.length.saturating_mul(8) {
+                return Err(RowsError::Unreadable("there are more rows than bits".to_owned()));
+            }
             masked.rows += rows;
             masked.masked_cells += rows * layout.masks.iter().flatten().count() as u64;
             let pass = self.pass.as_deref_mut();
@@ -135,9 +143,15 @@ fn mask_batch(
     for (position, ((array, column), mask)) in columns.enumerate() {
         arrays.push(match (mask, &mut pass) {
             (Some(mask), _) => {
-                let physical = plain(array.data_type());
-                let values = mask_values(array.as_ref(), &physical, column, mask.as_ref());
-                build(&values, schema.field(position).data_type(), column)?
+                let written = schema.field(position).data_type();
+                match mask.constant(column) {
+                    Some(constant) => constant::fill(array.as_ref(), &constant, written, column)?,
+                    None => {
+                        let physical = plain(array.data_type());
+                        let values = mask_values(array.as_ref(), &physical, column, mask.as_ref());
+                        build(values, written, column)?
+                    }
+                }
             }
             (None, Some(pass)) if layout.is_searched(position) => {
                 Searching { position, column, pass: &mut **pass }.array(array, found)?
@@ -167,9 +181,9 @@ fn plain(data_type: &DataType) -> DataType {
 fn mask_values<'a>(
     array: &'a dyn Array,
     physical: &DataType,
-    column: &Column,
-    mask: &dyn Mask,
-) -> Vec<Value<'a>> {
+    column: &'a Column,
+    mask: &'a dyn Mask,
+) -> impl ExactSizeIterator<Item = Value<'a>> + use<'a> {
     // Values of a dictionary are read through its keys; an empty dictionary has only NULLs.
     let (values, keys): (&dyn Array, Option<Vec<usize>>) = match array.as_any_dictionary_opt() {
         Some(dictionary) if dictionary.values().is_empty() => (dictionary.values().as_ref(), None),
@@ -177,14 +191,12 @@ fn mask_values<'a>(
         None => (array, None),
     };
     let reader = Reader::of(values, physical, column);
-    (0..array.len())
-        .map(|row| {
-            let at = keys.as_ref().map_or(row, |keys| keys.get(row).copied().unwrap_or(row));
-            let null = array.is_null(row) || at >= values.len() || values.is_null(at);
-            let value = if null { Value::Null } else { reader.value(at) };
-            mask.apply(column, value)
-        })
-        .collect()
+    (0..array.len()).map(move |row| {
+        let at = keys.as_ref().map_or(row, |keys| keys.get(row).copied().unwrap_or(row));
+        let null = array.is_null(row) || at >= values.len() || values.is_null(at);
+        let value = if null { Value::Null } else { reader.value(at) };
+        mask.apply(column, value)
+    })
 }
 
 /// One physical array, read as values of its column.
@@ -289,13 +301,15 @@ impl<'a> Reader<'a> {
             Self::Time64(array) => Value::Time(array.value(row)),
             Self::Units(array, scale) => apart(array.value(row), *scale, None),
             Self::Parts { epoch, fraction, zone, scale } => {
-                let offset = zone.map(|zone| zone.value(row) - 1440);
-                match fraction {
-                    None => apart(epoch.value(row), *scale, offset),
-                    Some(fraction) => match u32::try_from(fraction.value(row)) {
-                        Ok(nanos) => Value::Timestamp { seconds: epoch.value(row), nanos, offset },
-                        Err(_) => Value::Null,
-                    },
+                let (zone, epoch) = (zone.map(|zone| zone.value(row)), epoch.value(row));
+                let offset = zone.and_then(|zone| zone.checked_sub(1440));
+                if zone.is_some() != offset.is_some() {
+                    return Value::Null;
+                }
+                match fraction.map(|fraction| u32::try_from(fraction.value(row))) {
+                    None => apart(epoch, *scale, offset),
+                    Some(Ok(nanos)) => Value::Timestamp { seconds: epoch, nanos, offset },
+                    Some(Err(_)) => Value::Null,
                 }
             }
             Self::Binary(array) => Value::Binary(Cow::Borrowed(array.value(row))),
@@ -332,8 +346,8 @@ fn masked_width(physical: DataType) -> DataType {
 }
 
 /// An array of the physical type; a value that does not fit is NULL.
-fn build(
-    values: &[Value<'_>],
+fn build<'v>(
+    values: impl ExactSizeIterator<Item = Value<'v>>,
     physical: &DataType,
     column: &Column,
 ) -> Result<ArrayRef, RowsError> {
@@ -345,60 +359,51 @@ fn build(
         (Kind::Fixed, DataType::Int16) => Arc::new(narrow::<Int16Type>(values)),
         (Kind::Fixed, DataType::Int32) => Arc::new(narrow::<Int32Type>(values)),
         (Kind::Fixed, DataType::Decimal128(precision, scale)) => {
-            let array: Decimal128Array = values.iter().map(number).collect();
+            let array: Decimal128Array = values.map(|value| number(&value)).collect();
             Arc::new(array.with_precision_and_scale(*precision, *scale)?)
         }
         (Kind::Real, DataType::Float64) => {
-            let array: Float64Array = values
-                .iter()
-                .map(|value| if let Value::Real(real) = value { Some(*real) } else { None })
-                .collect();
-            Arc::new(array)
+            let real = |value| if let Value::Real(real) = value { Some(real) } else { None };
+            Arc::new(values.map(real).collect::<Float64Array>())
         }
         (Kind::Text | Kind::SemiStructured, DataType::Utf8) => {
-            Arc::new(values.iter().map(text).collect::<StringArray>())
+            Arc::new(values.map(text).collect::<StringArray>())
         }
         (Kind::Text | Kind::SemiStructured, DataType::LargeUtf8) => {
-            Arc::new(values.iter().map(text).collect::<LargeStringArray>())
+            Arc::new(values.map(text).collect::<LargeStringArray>())
         }
         (Kind::Boolean, DataType::Boolean) => {
-            let array: BooleanArray = values
-                .iter()
-                .map(|value| if let Value::Boolean(truth) = value { Some(*truth) } else { None })
-                .collect();
-            Arc::new(array)
+            let truth = |value| if let Value::Boolean(truth) = value { Some(truth) } else { None };
+            Arc::new(values.map(truth).collect::<BooleanArray>())
         }
         (Kind::Date, DataType::Date32) => {
-            let array: Date32Array = values
-                .iter()
-                .map(|value| if let Value::Date(days) = value { Some(*days) } else { None })
-                .collect();
-            Arc::new(array)
+            let days = |value| if let Value::Date(days) = value { Some(days) } else { None };
+            Arc::new(values.map(days).collect::<Date32Array>())
         }
         (Kind::Time, DataType::Int32) => {
-            let units = |value| time(value).and_then(|units| i32::try_from(units).ok());
-            Arc::new(values.iter().map(units).collect::<Int32Array>())
+            let units = |value| time(&value).and_then(|units| i32::try_from(units).ok());
+            Arc::new(values.map(units).collect::<Int32Array>())
         }
-        (Kind::Time, DataType::Int64) => Arc::new(values.iter().map(time).collect::<Int64Array>()),
+        (Kind::Time, DataType::Int64) => {
+            Arc::new(values.map(|value| time(&value)).collect::<Int64Array>())
+        }
         (Kind::TimestampNtz | Kind::TimestampLtz, DataType::Int64) => {
-            let units = |value: &Value<'_>| match value {
+            let units = |value: Value<'_>| match value {
                 Value::Timestamp { seconds, nanos, offset: None } => {
-                    together(*seconds, *nanos, scale)
+                    together(seconds, nanos, scale)
                 }
                 _ => None,
             };
-            Arc::new(values.iter().map(units).collect::<Int64Array>())
+            Arc::new(values.map(units).collect::<Int64Array>())
         }
         (Kind::TimestampNtz | Kind::TimestampLtz | Kind::TimestampTz, DataType::Struct(fields)) => {
             parts(values, fields, column)?
         }
-        (Kind::Binary, DataType::Binary) => {
-            Arc::new(values.iter().map(bytes).collect::<BinaryArray>())
-        }
+        (Kind::Binary, DataType::Binary) => Arc::new(values.map(bytes).collect::<BinaryArray>()),
         (Kind::Binary, DataType::LargeBinary) => {
-            Arc::new(values.iter().map(bytes).collect::<LargeBinaryArray>())
+            Arc::new(values.map(bytes).collect::<LargeBinaryArray>())
         }
-        (_, other) => new_null_array(other, values.len()),
+        (_, other) => new_null_array(other, values.count()),
     })
 }
 
@@ -407,34 +412,39 @@ fn number(value: &Value<'_>) -> Option<i128> {
 }
 
 /// Integers of one width; one that does not fit is NULL.
-fn narrow<T: ArrowPrimitiveType<Native: TryFrom<i128>>>(values: &[Value<'_>]) -> PrimitiveArray<T> {
-    values.iter().map(|value| number(value).and_then(|number| number.try_into().ok())).collect()
+fn narrow<'v, T: ArrowPrimitiveType<Native: TryFrom<i128>>>(
+    values: impl Iterator<Item = Value<'v>>,
+) -> PrimitiveArray<T> {
+    values.map(|value| number(&value).and_then(|number| number.try_into().ok())).collect()
 }
 
 fn time(value: &Value<'_>) -> Option<i64> {
     if let Value::Time(units) = value { Some(*units) } else { None }
 }
 
-fn text<'v>(value: &'v Value<'_>) -> Option<&'v str> {
+fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
     if let Value::Text(text) = value { Some(text) } else { None }
 }
 
-fn bytes<'v>(value: &'v Value<'_>) -> Option<&'v [u8]> {
+fn bytes(value: Value<'_>) -> Option<Cow<'_, [u8]>> {
     if let Value::Binary(bytes) = value { Some(bytes) } else { None }
 }
 
 /// Timestamps taken apart into the children that the column has.
-fn parts(values: &[Value<'_>], fields: &Fields, column: &Column) -> Result<ArrayRef, RowsError> {
+fn parts<'v>(
+    values: impl ExactSizeIterator<Item = Value<'v>>,
+    fields: &Fields,
+    column: &Column,
+) -> Result<ArrayRef, RowsError> {
     let scale = column.scale.unwrap_or(0);
     let has_fraction = fields.iter().any(|field| field.name() == "fraction");
     let has_zone = column.kind == Kind::TimestampTz;
     let rows: Vec<Option<(i64, i32, i32)>> = values
-        .iter()
         .map(|value| match value {
             Value::Timestamp { seconds, nanos, offset } if offset.is_some() == has_zone => {
-                let epoch =
-                    if has_fraction { *seconds } else { together(*seconds, *nanos, scale)? };
-                Some((epoch, i32::try_from(*nanos).ok()?, offset.unwrap_or(0) + 1440))
+                let epoch = if has_fraction { seconds } else { together(seconds, nanos, scale)? };
+                let zone = offset.unwrap_or(0).checked_add(1440)?;
+                Some((epoch, i32::try_from(nanos).ok()?, zone))
             }
             _ => None,
         })
@@ -452,7 +462,7 @@ fn parts(values: &[Value<'_>], fields: &Fields, column: &Column) -> Result<Array
                 rows.iter().map(|row| row.map_or(0, |(.., zone)| zone)),
             )),
             // A child that nobody knows cannot be written: the whole column becomes NULL.
-            _ => return Ok(new_null_array(&DataType::Struct(fields.clone()), values.len())),
+            _ => return Ok(new_null_array(&DataType::Struct(fields.clone()), rows.len())),
         });
     }
     let nulls: NullBuffer = rows.iter().map(Option::is_some).collect();

@@ -173,7 +173,7 @@ fn read<'a>(column: &Column, cell: Option<&'a str>) -> Option<Value<'a>> {
         Kind::TimestampNtz | Kind::TimestampLtz => timestamp(text, None)?,
         Kind::TimestampTz => {
             let (point, zone) = text.split_once(' ')?;
-            timestamp(point, Some(zone.parse::<i32>().ok()? - 1440))?
+            timestamp(point, Some(zone.parse::<i32>().ok()?.checked_sub(1440)?))?
         }
         Kind::Binary => Value::Binary(Cow::Owned(unhex(text)?)),
         Kind::Other => Value::Null,
@@ -195,7 +195,7 @@ fn write(column: &Column, value: &Value<'_>) -> Option<String> {
             Value::Timestamp { seconds, nanos, offset: None },
         ) => point(*seconds, *nanos, scale),
         (Kind::TimestampTz, Value::Timestamp { seconds, nanos, offset: Some(offset) }) => {
-            Some(format!("{} {}", point(*seconds, *nanos, scale)?, offset + 1440))
+            Some(format!("{} {}", point(*seconds, *nanos, scale)?, offset.checked_add(1440)?))
         }
         (Kind::Binary, Value::Binary(bytes)) => Some(hex(bytes)),
         _ => None,

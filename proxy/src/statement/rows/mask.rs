@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use policy::{Detection, Detectors, Effort, Found, Hints};
-use snowflake::rows::{Column, Kind, Mask, Pass, Search, Value};
+use snowflake::rows::{Column, Constant, Kind, Mask, Pass, Search, Value};
 
 /// A policy's mask over one column.
 pub(super) struct ColumnMask {
@@ -22,6 +22,13 @@ impl ColumnMask {
 impl Mask for ColumnMask {
     fn apply<'a>(&self, _: &Column, value: Value<'a>) -> Value<'a> {
         shown(self.mask.apply(&self.key, self.kind, judged(value)))
+    }
+
+    fn constant(&self, _: &Column) -> Option<Constant> {
+        self.mask.is_constant().then(|| Constant {
+            value: shown(self.mask.constant(self.kind)),
+            keeps_null: !self.mask.derived,
+        })
     }
 }
 
@@ -163,4 +170,6 @@ fn shown(value: policy::Value<'_>) -> Value<'_> {
 }
 
 #[cfg(test)]
+#[path = "mask/tests.rs"]
+// said, because the benchmark and the fuzz target of rows include this file
 mod tests;

@@ -150,7 +150,7 @@ impl Searching<'_> {
         let mut sources: Vec<ArrayData> = vec![source];
         for kind in &kinds {
             let hidden = self.pass.hide(self.position, *kind);
-            sources.push(build(&[hidden], physical, self.column)?.to_data());
+            sources.push(build(std::iter::once(hidden), physical, self.column)?.to_data());
         }
         let keys = dictionary
             .filter(|dictionary| !dictionary.values().is_empty())
