@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what Frostgate adds to a small SELECT, as a ratio against the same account without it, in one
-//! run with a real driver; and what judging costs, as a ratio to the SQL parser alone.
+//! run with a real driver; and what reading, judging, masking and recording cost, each as a ratio to the least that it
+//! could.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -19,29 +20,42 @@ pub(crate) struct Arguments {
 
 /// Runs `cargo xtask bench`.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    judging()?;
+    parts()?;
     statements(arguments)
 }
 
-/// TPC's queries and a long INSERT, judged and parsed in turn.
-fn judging() -> Result<()> {
-    let said = process::read(
-        command("cargo", ["bench", "--quiet", "--package", "frostgate-sql", "--bench", "judge"])
-            .current_dir(workspace::root())
-            .env("FROSTGATE_QUERIES", analytics::queries()?),
-    )?;
-    println!("                          parsed       judged   ratio");
-    for line in said.lines().filter(|line| line.starts_with('{')) {
-        let answer: Value = serde_json::from_str(line)?;
-        let what = answer["what"].as_str().unwrap_or_default();
-        for share in ["p50", "p99"] {
-            let figure = |name: &str| answer[name][share].as_f64().unwrap_or(f64::NAN);
-            println!(
-                "{what:<15} {share}  {:8.0} us  {:8.0} us  {:6.2}",
-                figure("parsed"),
-                figure("judged"),
-                figure("ratio"),
-            );
+/// The parts that do no I/O, each in turn with the least that its work costs.
+const PARTS: [(&str, &str); 3] = [
+    ("frostgate-sql", "judge"),
+    ("frostgate-snowflake", "rows"),
+    ("frostgate-recording", "append"),
+];
+
+fn parts() -> Result<()> {
+    let queries = analytics::queries()?;
+    println!("{:<42} {:<32} {:>10}  {:>10}  ratio", "", "compared with", "that", "ours");
+    for (package, bench) in PARTS {
+        let said = process::read(
+            command("cargo", ["bench", "--quiet", "--package", package, "--bench", bench])
+                .current_dir(workspace::root())
+                .env("FROSTGATE_QUERIES", &queries),
+        )?;
+        for line in said.lines().filter(|line| line.starts_with('{')) {
+            let answer: Value = serde_json::from_str(line)?;
+            let text = |name: &str| answer[name].as_str().unwrap_or_default();
+            // Of a single input the median says all.
+            let shares = if answer["inputs"] == 1 { &["p50"][..] } else { &["p50", "p99"] };
+            for share in shares {
+                let figure = |name: &str| answer[name][share].as_f64().unwrap_or(f64::NAN);
+                println!(
+                    "{:<42} {:<32} {:7.0} us  {:7.0} us  {:5.2}",
+                    format!("{} {share}", text("what")),
+                    text("against"),
+                    figure("theirs"),
+                    figure("ours"),
+                    figure("ratio"),
+                );
+            }
         }
     }
     Ok(())

@@ -56,7 +56,7 @@ enum Task {
     Image(image::Arguments),
     /// The whole story on this machine, step by step
     Demo(demo::Arguments),
-    /// What Frostgate adds to a small SELECT
+    /// What Frostgate adds to a small SELECT, and what its parts cost
     Bench(bench::Arguments),
     /// Look for inputs that break what must always hold, guided by coverage
     Fuzz(fuzz::Arguments),
