@@ -34,6 +34,12 @@ use crate::access_policy::{Approvers, ConnectionRef};
     printcolumn(name = "Votes", type_ = "string", json_path = ".status.votes"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "SQL", type_ = "string", json_path = ".spec.statement.sql", priority = "1"),
+    printcolumn(
+        name = "Prompt",
+        type_ = "string",
+        json_path = ".spec.intent.promptExcerpt",
+        priority = "1"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -64,6 +70,9 @@ pub struct ApprovalRequestSpec {
     pub effects: Effects,
     /// Where it would run.
     pub context: Context,
+    /// What the agent was asked to do, where its model traffic is seen; evidence for people, nothing decides by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
     /// When it expires undecided.
     pub expires_at: Time,
 }
@@ -181,6 +190,39 @@ pub struct Context {
     /// Current schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
+}
+
+/// The prompt and the tool call that led to the statement.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// How sure the link is: `Exact`, `Trace`, `Hash`, `HashNormalised`, `Shape` or `Time`.
+    #[schemars(length(max = 32))]
+    pub confidence: String,
+    /// The beginning of the prompt, as it is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub prompt_excerpt: Option<String>,
+    /// SHA-256 (hex) of the recorded prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub prompt_digest: Option<String>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub model: Option<String>,
+    /// The tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub tool: Option<String>,
+    /// Id of the tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub tool_use: Option<String>,
+    /// Id of the model provider's request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub request: Option<String>,
 }
 
 /// Where a request stands. Humans write `decision` and `reason`, the rest belongs to the operator.

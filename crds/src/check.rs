@@ -40,14 +40,7 @@ pub fn connection(connection: &SnowflakeConnection) -> Vec<Problem> {
     let mut problems = Problems::default();
     let spec = &connection.spec;
     if let Some(endpoint) = &spec.endpoint {
-        for (index, network) in endpoint.private_networks.iter().enumerate() {
-            if !is_network(network) {
-                problems.add(
-                    format!("spec.endpoint.privateNetworks[{index}]"),
-                    format!("{network:?} is no network: write it as 10.0.0.0/8"),
-                );
-            }
-        }
+        problems.networks("spec.endpoint.privateNetworks", &endpoint.private_networks);
         for (index, alias) in endpoint.host_aliases.iter().enumerate() {
             if alias.ip.parse::<IpAddr>().is_err() {
                 problems.add(
@@ -58,6 +51,12 @@ pub fn connection(connection: &SnowflakeConnection) -> Vec<Problem> {
         }
         if let Some(pem) = &endpoint.ca_bundle {
             problems.pem("spec.endpoint.caBundle", pem);
+        }
+    }
+    if let Some(prompts) = &spec.prompts {
+        problems.networks("spec.prompts.privateNetworks", &prompts.private_networks);
+        if let Some(pem) = &prompts.ca_bundle {
+            problems.pem("spec.prompts.caBundle", pem);
         }
     }
     let credentials = &spec.credentials;
@@ -215,6 +214,17 @@ impl Problems {
     fn selector(&mut self, path: &str, selector: &LabelSelector) {
         if let Err(error) = Selector::try_from(selector.clone()) {
             self.add(path, error.to_string());
+        }
+    }
+
+    fn networks(&mut self, path: &str, networks: &[String]) {
+        for (index, network) in networks.iter().enumerate() {
+            if !is_network(network) {
+                self.add(
+                    format!("{path}[{index}]"),
+                    format!("{network:?} is no network: write it as 10.0.0.0/8"),
+                );
+            }
         }
     }
 

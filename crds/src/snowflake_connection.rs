@@ -67,6 +67,9 @@ pub struct SnowflakeConnectionSpec {
     /// Rules that hold for every session and that no AccessPolicy can widen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
+    /// The door for the agents' model traffic, which tells the prompt behind each statement; absent means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Prompts>,
     /// How long a sidecar goes on with the policies it has when it cannot reach the operator.
     #[serde(default = "policy_lease")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("must be between 10s and 24h"))]
@@ -388,6 +391,44 @@ fn refresh() -> Duration {
     Duration::from_secs(5 * 60)
 }
 
+/// The door for model traffic. Agents in injected pods are pointed to it by `ANTHROPIC_BASE_URL`; requests and answers
+/// pass unchanged, and what they say about tool calls links each statement to the prompt behind it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prompts {
+    /// What is kept of prompts. `Off` passes the traffic and reads nothing, for pods that are pointed here already.
+    #[serde(default)]
+    pub capture: PromptCapture,
+    /// Where model traffic goes: the API itself or a gateway that speaks it, without `/v1`.
+    #[serde(default = "anthropic")]
+    #[schemars(length(min = 9, max = 1024), regex(pattern = r"^https://[^\s?#@]+$"))]
+    pub upstream: String,
+    /// PEM certificates that vouch for the upstream's host instead of the public roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 262_144))]
+    pub ca_bundle: Option<String>,
+    /// Networks (CIDR) with private addresses that the upstream's host may resolve to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 43)))]
+    pub private_networks: Vec<String>,
+}
+
+/// What is kept of prompts.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PromptCapture {
+    /// Nothing is read.
+    #[default]
+    Off,
+    /// Statements are linked; in the text that is kept, what looks like a secret or personal data is masked.
+    Masked,
+    /// Statements are linked; the text is kept as it was.
+    Full,
+}
+
+fn anthropic() -> String {
+    "https://api.anthropic.com".to_owned()
+}
+
 /// What no AccessPolicy can widen: refusals, masks and limits.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -440,6 +481,12 @@ impl SnowflakeConnectionSpec {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.endpoint.as_ref().map_or_else(https, |endpoint| endpoint.port)
+    }
+
+    /// Whether agents' model traffic shall pass the sidecar.
+    #[must_use]
+    pub fn reads_prompts(&self) -> bool {
+        self.prompts.as_ref().is_some_and(|prompts| prompts.capture != PromptCapture::Off)
     }
 
     /// Addresses that stand in for name resolution, by host.

@@ -23,6 +23,9 @@ pub struct Config {
     /// How long a driver's session token holds before the driver renews it
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(10..))]
     pub session_token: u64,
+    /// Where model traffic comes in, on loopback, by plain HTTP: for the connection's `prompts`
+    #[arg(long, value_name = "ADDRESS")]
+    pub prompts: Option<SocketAddr>,
     /// Where metrics are served, on loopback
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,

@@ -95,7 +95,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
     if config.in_pod.is_some() {
         return Err(LocalError::InPod);
     }
-    for address in std::iter::once(config.listen).chain(config.tls).chain(config.admin) {
+    let given = [config.tls, config.prompts, config.admin].into_iter().flatten();
+    for address in std::iter::once(config.listen).chain(given) {
         if !address.ip().is_loopback() {
             return Err(LocalError::NotLoopback(address));
         }
@@ -147,6 +148,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Loca
             trust = %state.join(TRUST).display(),
             "drivers connect as they always do, where that name leads to this address"
         );
+    }
+    if let Some(address) = proxy.prompt_address() {
+        tracing::info!(%address, "model clients connect with ANTHROPIC_BASE_URL=http://ADDRESS");
     }
     let approver = format!("local:{}", user());
     let socket = state.join("control.sock");
@@ -280,6 +284,7 @@ fn proxy_config(
             address,
         },
         trust,
+        prompts: config.prompts,
         admin: config.admin,
         recorder: proxy::recorder::Config::new(state.join("spool"), SPOOL_BYTES),
         resolve: config.resolve.iter().cloned().collect(),

@@ -55,15 +55,25 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// The patch that gives `pod` the sidecar for the account at `host`.
+/// What a pod is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The account's host.
+    pub host: String,
+    /// Whether the agent's model traffic goes through the sidecar too.
+    pub prompts: bool,
+}
+
+/// The patch that gives `pod` the sidecar for its target.
 ///
 /// # Errors
 /// Every field that stands in the way, with what to change.
 pub fn inject(
     pod: &Value,
     sidecar: &Sidecar,
-    host: &str,
+    target: &Target,
 ) -> Result<Vec<PatchOperation>, Vec<Refusal>> {
+    let host = target.host.as_str();
     let container = container(sidecar, host);
     let mut refusals = Refusals::default();
     refusals.of_pod(pod, host);
@@ -73,7 +83,7 @@ pub fn inject(
     surgery.first_init_container(container);
     for (path, container) in others(pod) {
         refusals.of_container(&path, container);
-        surgery.other_container(&path, container, host, &mut refusals);
+        surgery.other_container(&path, container, target, &mut refusals);
     }
     surgery.pod(host);
     if refusals.0.is_empty() { Ok(surgery.operations) } else { Err(refusals.0) }
@@ -384,7 +394,7 @@ impl Surgery {
         &mut self,
         pointer: &str,
         container: &Value,
-        host: &str,
+        target: &Target,
         refusals: &mut Refusals,
     ) {
         let path = dotted(pointer);
@@ -407,7 +417,7 @@ impl Surgery {
         if !items(&context["capabilities"]["drop"]).iter().any(|dropped| dropped == "ALL") {
             self.add(&format!("{pointer}/securityContext/capabilities/drop/-"), json!("ALL"));
         }
-        self.environment(pointer, &path, container, host, refusals);
+        self.environment(pointer, &path, container, target, refusals);
     }
 
     /// Whether the sidecar was inserted by this surgery, so that the pod's own init containers moved by one.
@@ -422,17 +432,24 @@ impl Surgery {
         pointer: &str,
         path: &str,
         container: &Value,
-        host: &str,
+        target: &Target,
         refusals: &mut Refusals,
     ) {
         let may_override =
             self.pod["metadata"]["annotations"][annotations::ENV_CONFLICT] == "override";
+        let trusts = "the application must trust the sidecar's certificate";
         let set = [
-            ("REQUESTS_CA_BUNDLE", "/frostgate/trust/bundle.pem"),
-            ("SSL_CERT_FILE", "/frostgate/trust/bundle.pem"),
-            ("NODE_EXTRA_CA_CERTS", "/frostgate/trust/ca.crt"),
+            ("REQUESTS_CA_BUNDLE", "/frostgate/trust/bundle.pem".to_owned(), trusts),
+            ("SSL_CERT_FILE", "/frostgate/trust/bundle.pem".to_owned(), trusts),
+            ("NODE_EXTRA_CA_CERTS", "/frostgate/trust/ca.crt".to_owned(), trusts),
         ];
-        for (name, value) in set {
+        let model = (
+            "ANTHROPIC_BASE_URL",
+            format!("http://127.0.0.1:{}", control::PROMPT_PORT),
+            "the connection wants model traffic to pass the sidecar; a gateway of your own belongs into its \
+             spec.prompts.upstream",
+        );
+        for (name, value, why) in set.into_iter().chain(target.prompts.then_some(model)) {
             let wanted = json!({"name": name, "value": value});
             match named(&container["env"], name) {
                 None => self.add(&format!("{pointer}/env/-"), wanted),
@@ -441,14 +458,16 @@ impl Surgery {
                 Some((index, _)) => refusals.add(
                     format!("{path}.env[{index}]"),
                     format!(
-                        "remove {name}: the application must trust the sidecar's certificate, or \
-                         annotate the pod with {}: override",
+                        "remove {name}: {why}, or annotate the pod with {}: override",
                         annotations::ENV_CONFLICT
                     ),
                 ),
             }
         }
-        let proxies = format!("{host},127.0.0.1,localhost");
+        if target.prompts {
+            self.conversation(pointer, container);
+        }
+        let proxies = format!("{},127.0.0.1,localhost", target.host);
         let appended = [
             ("JAVA_TOOL_OPTIONS", JAVA_OPTIONS, " "),
             ("NO_PROXY", &proxies, ","),
@@ -484,6 +503,22 @@ impl Surgery {
                         self.replace_item(pointer, index, json!({"name": name, "value": value}));
                     }
                 }
+            }
+        }
+    }
+
+    /// What makes model traffic tell more about itself: whose it is, and in which trace. Only help, so what is set
+    /// stays.
+    fn conversation(&mut self, pointer: &str, container: &Value) {
+        let name = container["name"].as_str().unwrap_or_default();
+        let helpful = [
+            ("ANTHROPIC_CUSTOM_HEADERS", format!("x-frostgate-container: {name}")),
+            // Claude Code makes traces only where its telemetry has somewhere to go; then model and shell hear of them.
+            ("CLAUDE_CODE_PROPAGATE_TRACEPARENT", "1".to_owned()),
+        ];
+        for (name, value) in helpful {
+            if named(&container["env"], name).is_none() {
+                self.add(&format!("{pointer}/env/-"), json!({"name": name, "value": value}));
             }
         }
     }

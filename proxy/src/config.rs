@@ -71,6 +71,8 @@ pub struct Config {
     pub operator: Operator,
     /// Certificates; needed by doors with TLS.
     pub trust: Option<Trust>,
+    /// Where model traffic comes in; whether it passes is the connection's to say.
+    pub prompts: Option<SocketAddr>,
     /// Where probes and metrics are served.
     pub admin: Option<SocketAddr>,
     /// The recorder.
@@ -251,6 +253,7 @@ impl Config {
                 places: Places { public: TRUST.into(), private: PRIVATE.into() },
                 ocsp: loopback(15988),
             }),
+            prompts: Some(loopback(control::PROMPT_PORT)),
             admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 15990))),
             recorder: recorder::Config::new(SPOOL.into(), args.spool_bytes),
             resolve: BTreeMap::new(),

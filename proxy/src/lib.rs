@@ -15,6 +15,7 @@ mod catalog;
 pub mod config;
 mod downstream;
 mod operator;
+mod prompt;
 pub mod recorder;
 mod revocation;
 mod statement;
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::prompt::Prompts;
 use analyst::Analyst;
 use catalog::Catalog;
 use config::{Config, Limits, Timings};
@@ -91,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) stateless: Stateless,
     pub(crate) chunks: Chunks,
     pub(crate) answers: Answers,
+    pub(crate) prompts: Prompts,
     pub(crate) metrics: Metrics,
     /// Sessions that are over, and why, where the operator has not heard of it yet.
     untold: Mutex<BTreeMap<String, String>>,
@@ -106,6 +109,7 @@ pub(crate) struct Parts {
 pub struct Proxy {
     parts: Arc<Parts>,
     doors: Vec<(TcpListener, Option<tokio_rustls::TlsAcceptor>)>,
+    prompts: Option<TcpListener>,
     admin: Option<TcpListener>,
     ocsp: Option<(TcpListener, trust::ocsp::Responder)>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -181,6 +185,11 @@ impl Proxy {
             None => None,
         };
 
+        let prompts = match config.prompts {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         recorder.metrics().register(&mut registry);
@@ -201,6 +210,7 @@ impl Proxy {
             stateless: Stateless::default(),
             chunks: Chunks::new(config.limits.chunks_at_once),
             answers: Answers::new(config.limits.answers),
+            prompts: Prompts::default(),
             metrics,
             untold,
             statements: TaskTracker::new(),
@@ -209,13 +219,19 @@ impl Proxy {
             transport: Mutex::default(),
             this: this.clone(),
         });
-        Ok(Self { parts, doors, admin, ocsp, events, registry })
+        Ok(Self { parts, doors, prompts, admin, ocsp, events, registry })
     }
 
     /// Where drivers come in, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.doors.iter().filter_map(|(listener, _)| listener.local_addr().ok()).collect()
+    }
+
+    /// Where model traffic comes in.
+    #[must_use]
+    pub fn prompt_address(&self) -> Option<SocketAddr> {
+        self.prompts.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Where probes and metrics are served.
@@ -226,7 +242,7 @@ impl Proxy {
 
     /// Serves until shutdown; then lets statements end, closes sessions and ships what is recorded.
     pub async fn serve(self, shutdown: CancellationToken) {
-        let Self { parts, doors, admin, ocsp, events, registry } = self;
+        let Self { parts, doors, prompts, admin, ocsp, events, registry } = self;
         let stop = CancellationToken::new();
         let watching =
             tokio::spawn(parts.operator.clone().watch(parts.metrics.clone(), stop.clone()));
@@ -234,13 +250,20 @@ impl Proxy {
         if let Some((listener, responder)) = ocsp {
             tokio::spawn(revocation::serve(listener, responder, stop.clone()));
         }
+        if let Some(listener) = prompts {
+            // An answer of a model can take minutes: the sessions do not wait for it to close.
+            let (parts, stop) = (Arc::clone(&parts), stop.clone());
+            let pass = prompt::passage::pass;
+            tokio::spawn(downstream::listener::serve(listener, None, pass, parts, stop));
+        }
         if let Some(listener) = admin {
             tokio::spawn(admin::serve(listener, registry, Arc::clone(&parts), stop.clone()));
         }
         let mut serving = tokio::task::JoinSet::new();
         for (listener, tls) in doors {
             let parts = Arc::clone(&parts);
-            serving.spawn(downstream::listener::serve(listener, tls, parts, shutdown.clone()));
+            let (route, shutdown) = (downstream::router::route, shutdown.clone());
+            serving.spawn(downstream::listener::serve(listener, tls, route, parts, shutdown));
         }
         shutdown.cancelled().await;
         tracing::info!("draining");

@@ -19,9 +19,10 @@ pub mod ship;
 pub mod spool;
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,10 +34,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use recording::{
-    Fact, Signed, SigningKey,
+    Digest, Fact, Signed, SigningKey,
     entry::{
-        Approved, Attempted, Completed, Denied, Failed, Format, Held, Payload, Refused, Sent,
-        SessionOpened, Undecided,
+        Approved, Attempted, Completed, Denied, Failed, Format, Held, Payload, Prompted, Refused,
+        Sent, SessionOpened, Undecided,
     },
 };
 use tokio::{
@@ -125,6 +126,8 @@ struct Inner {
     messages: mpsc::Sender<Message>,
     /// A commit is overdue: whoever comes is refused at once instead of waiting too.
     stalled: Arc<AtomicBool>,
+    /// Prompts that are on record.
+    prompts: Mutex<HashSet<Digest>>,
     shared: Arc<Shared>,
 }
 
@@ -261,7 +264,9 @@ impl Recorder {
                 .await?
         };
         self.shipping.track(journal::run(journal, inbox));
-        let session = Session { inner: Arc::new(Inner { id, messages, stalled, shared }) };
+        let session = Session {
+            inner: Arc::new(Inner { id, messages, stalled, prompts: Mutex::default(), shared }),
+        };
         session.put(Class::Statement, Need::Durable, vec![opened.into()]).await?;
         Ok(session)
     }
@@ -313,18 +318,30 @@ impl Session {
         self.put(Class::Outcome, Need::Durable, vec![fact.into()]).await
     }
 
-    /// Puts a statement on record; it is on disk when this returns, and only then may anything leave the pod.
+    /// Puts a statement on record, after the prompt that it comes from unless that is on record already; both are on
+    /// disk when this returns, and only then may anything leave the pod.
     ///
     /// # Errors
     /// When it cannot be written; then the statement must not run.
-    pub async fn attempt(&self, attempted: Attempted) -> Result<Attempt, Unrecorded> {
+    pub async fn attempt(
+        &self,
+        attempted: Attempted,
+        prompted: Option<Prompted>,
+    ) -> Result<Attempt, Unrecorded> {
         if self.inner.stalled.load(Ordering::Relaxed) {
             self.inner.shared.metrics.refused.inc();
             return Err(Unrecorded::Stalled);
         }
         let statement = attempted.statement.clone();
-        let fact = Fact::Attempted(Box::new(attempted));
-        match self.put(Class::Statement, Need::Durable, vec![fact.into()]).await {
+        let digest = prompted.as_ref().map(|prompted| prompted.digest);
+        let prompted = prompted.filter(|prompted| !self.prompts().contains(&prompted.digest));
+        let facts = prompted.map(|prompted| Fact::Prompted(Box::new(prompted)));
+        let facts = facts.into_iter().chain([Fact::Attempted(Box::new(attempted))]);
+        let put = self.put(Class::Statement, Need::Durable, facts.map(Part::from).collect()).await;
+        if put.is_ok() {
+            self.prompts().extend(digest);
+        }
+        match put {
             Ok(()) => Ok(Attempt {
                 session: self.clone(),
                 statement,
@@ -365,6 +382,11 @@ impl Session {
         let message = Message::Close { reason: reason.to_owned(), done };
         self.inner.messages.send(message).await.map_err(|_| Unrecorded::Ended)?;
         result.await.unwrap_or(Err(Unrecorded::Ended))
+    }
+
+    /// The prompts that are on record.
+    fn prompts(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.inner.prompts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn put(&self, class: Class, need: Need, parts: Vec<Part>) -> Result<(), Unrecorded> {

@@ -7,6 +7,7 @@ pub(crate) mod approval;
 pub(crate) mod batch;
 pub(crate) mod chunks;
 pub(crate) mod judge;
+pub(crate) mod origin;
 pub(crate) mod outcome;
 pub(crate) mod record;
 pub(crate) mod rows;
@@ -31,6 +32,7 @@ use crate::downstream::session::Session;
 use crate::recorder::Attempt;
 use crate::upstream::Dispatch;
 use judge::{Judged, Verdict};
+use origin::Origin;
 use outcome::{End, Outcome};
 
 /// A statement that a driver asked to run.
@@ -51,6 +53,8 @@ pub(crate) struct Ask {
     pub(crate) accept: HeaderValue,
     /// Where this driver reaches the proxy, for links: `https://host`.
     pub(crate) base: String,
+    /// The trace it belongs to, as its request says.
+    pub(crate) traceparent: Option<String>,
     /// When it came.
     pub(crate) since: Instant,
     /// It is to end.
@@ -65,16 +69,20 @@ async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
     let judged = judge::judge(ask, session, parts).await;
     parts.metrics.understood(&judged.analysis);
 
+    let origin = origin::of(ask, session, parts);
+
     // On record before anything leaves the pod: a crash from here on shows as an attempt without an outcome, never as
     // a gap.
-    let mut attempt = match session.recording.attempt(record::attempted(ask, &judged)).await {
+    let attempted = record::attempted(ask, &judged, origin.as_ref());
+    let prompted = origin.as_ref().and_then(origin::Origin::prompted);
+    let mut attempt = match session.recording.attempt(attempted, prompted).await {
         Ok(attempt) => attempt,
         Err(error) => {
             parts.metrics.decided(judged.analysis.word, false);
             return Outcome::refused(ask, &Refusal::unrecorded(&error));
         }
     };
-    let ended = carry_out(ask, judged, &mut attempt, session, parts).await;
+    let ended = carry_out(ask, judged, origin, &mut attempt, session, parts).await;
     record::complete(ask, attempt, ended).await
 }
 
@@ -82,13 +90,14 @@ async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
 async fn carry_out(
     ask: &Ask,
     judged: Judged,
+    origin: Option<Origin>,
     attempt: &mut Attempt,
     session: &Arc<Session>,
     parts: &Arc<Parts>,
 ) -> Result<rows::Relayed, End> {
     let word = judged.analysis.word;
     // A hold can last for hours: what was decided before it is decided again after it.
-    let judged = approval::wait(ask, judged, attempt, session, parts).await;
+    let judged = approval::wait(ask, judged, origin, attempt, session, parts).await;
     // Counted once, when it is settled whether it runs.
     parts.metrics.decided(word, judged.is_ok());
     let judged = judged?;

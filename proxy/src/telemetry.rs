@@ -58,6 +58,15 @@ pub(crate) struct Metrics {
     pub(crate) upstream_retries: Counter,
     /// Renewals of upstream sessions.
     pub(crate) renewals: Counter,
+    /// Requests to models, by outcome.
+    pub(crate) model_requests: Family<OutcomeLabels, Counter>,
+    /// Statements by how surely they are linked to a prompt.
+    pub(crate) links: Family<LinkLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LinkLabels {
+    pub(crate) confidence: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -133,6 +142,8 @@ impl Metrics {
             connected: Gauge::default(),
             upstream_retries: Counter::default(),
             renewals: Counter::default(),
+            model_requests: Family::default(),
+            links: Family::default(),
         }
     }
 
@@ -196,6 +207,21 @@ impl Metrics {
             self.upstream_retries.clone(),
         );
         proxy.register("upstream_renewals", "Renewals of sessions", self.renewals.clone());
+        // From zero on: a series that first shows with its first event has no increase to alert on.
+        for outcome in ["passed", "refused"] {
+            drop(self.model_requests.get_or_create(&OutcomeLabels { outcome }));
+        }
+        for confidence in prompt::Confidence::ALL {
+            let confidence = confidence.as_str();
+            drop(self.links.get_or_create(&LinkLabels { confidence }));
+        }
+        let prompt = registry.sub_registry_with_prefix("frostgate_prompt");
+        prompt.register("requests", "Requests to models by outcome", self.model_requests.clone());
+        prompt.register(
+            "links",
+            "Statements by how surely they are linked to a prompt",
+            self.links.clone(),
+        );
         let approval = registry.sub_registry_with_prefix("frostgate_approval");
         approval.register("held_statements", "Statements waiting for a human", self.held.clone());
     }

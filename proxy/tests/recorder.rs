@@ -138,7 +138,7 @@ fn attempted(id: &str) -> Attempted {
 }
 
 async fn run(session: &Session, id: &str, answer: &[u8]) -> Payload {
-    let mut attempt = session.attempt(attempted(id)).await.unwrap();
+    let mut attempt = session.attempt(attempted(id), None).await.unwrap();
     attempt.sent("FG_USER").await.unwrap();
     let answer = attempt.rows(answer).await.unwrap();
     let completed = Completed { query_id: format!("q-{id}"), answer, ..Completed::default() };
@@ -194,7 +194,7 @@ impl Bench {
 async fn an_attempt_is_in_the_spool_when_it_returns() {
     let bench = bench(|_| {}).await;
     let session = bench.recorder.open_session(opening("s")).await.unwrap();
-    let attempt = session.attempt(attempted("one")).await.unwrap();
+    let attempt = session.attempt(attempted("one"), None).await.unwrap();
     let (report, items) = judge("s", &spooled(&bench.spool(), "s"));
     assert_eq!((report.state, report.entries), (State::Open, 2));
     assert!(matches!(&items[1].entry.fact, Fact::Attempted(it) if it.sql == "SELECT 'one'"));
@@ -259,7 +259,7 @@ async fn a_segment_is_sealed_by_age_and_the_session_goes_on_in_the_next() {
 /// Waits until the session takes statements again.
 async fn goes_on(session: &Session) {
     for _ in 0..1000 {
-        if let Ok(attempt) = session.attempt(attempted("after")).await {
+        if let Ok(attempt) = session.attempt(attempted("after"), None).await {
             attempt.refuse("FG-2003", "no").await.unwrap();
             return;
         }
@@ -277,7 +277,7 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     .await;
     bench.store.fail("s", usize::MAX);
     let session = bench.recorder.open_session(opening("s")).await.unwrap();
-    let mut running = session.attempt(attempted("running")).await.unwrap();
+    let mut running = session.attempt(attempted("running"), None).await.unwrap();
     running.sent("FG_USER").await.unwrap();
     // Noise does not compress.
     let much: Vec<u8> =
@@ -286,7 +286,7 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     let mut refusal = None;
     for number in 0..40 {
         let begun = Instant::now();
-        match session.attempt(attempted(&format!("{number}"))).await {
+        match session.attempt(attempted(&format!("{number}")), None).await {
             Ok(mut attempt) => {
                 attempt.sent("FG_USER").await.unwrap();
                 attempt.rows(noise).await.unwrap();
@@ -305,7 +305,7 @@ async fn a_full_spool_refuses_at_once_keeps_its_promises_and_goes_on_when_it_dra
     // What already ran still ends on record; rows that do not fit any more are named there.
     let answer = running.rows(&much).await.unwrap();
     running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
-    let error = session.attempt(attempted("next")).await.err().unwrap();
+    let error = session.attempt(attempted("next"), None).await.err().unwrap();
     assert_eq!(error.code(), "FG-5002", "no statement runs whose rows would not fit either");
     bench.store.recover();
     goes_on(&session).await;
@@ -324,11 +324,11 @@ async fn what_fills_the_spool_is_shipped_before_its_segment_is_full_or_old() {
     let session = bench.recorder.open_session(opening("s")).await.unwrap();
     let noise: Vec<u8> =
         (0_u32..4000).flat_map(|number| Digest::of(&number.to_be_bytes()).0).collect();
-    let mut running = session.attempt(attempted("running")).await.unwrap();
+    let mut running = session.attempt(attempted("running"), None).await.unwrap();
     running.sent("FG_USER").await.unwrap();
     let answer = running.rows(&noise[..50_000]).await.unwrap();
     running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
-    let mut running = session.attempt(attempted("too much")).await.unwrap();
+    let mut running = session.attempt(attempted("too much"), None).await.unwrap();
     running.sent("FG_USER").await.unwrap();
     let answer = running.rows(&noise[50_000..100_000]).await.unwrap();
     running.complete(Completed { answer, ..Completed::default() }).await.unwrap();
@@ -346,7 +346,7 @@ async fn a_removed_spool_file_is_noticed_with_the_next_statement() {
     let session = bench.recorder.open_session(opening("s")).await.unwrap();
     fs::remove_file(bench.spool().join("s/0.hot")).unwrap();
     let begun = Instant::now();
-    let error = session.attempt(attempted("one")).await.err().unwrap();
+    let error = session.attempt(attempted("one"), None).await.err().unwrap();
     assert_eq!(error.code(), "FG-5001");
     assert!(begun.elapsed() < AT_ONCE);
     // Nor does a look-alike help.
@@ -355,7 +355,7 @@ async fn a_removed_spool_file_is_noticed_with_the_next_statement() {
     let copy = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
     fs::write(&path, copy).unwrap();
-    assert_eq!(session.attempt(attempted("one")).await.err().unwrap().code(), "FG-5001");
+    assert_eq!(session.attempt(attempted("one"), None).await.err().unwrap().code(), "FG-5001");
 }
 
 #[tokio::test]
@@ -382,7 +382,7 @@ async fn a_session_id_never_becomes_a_path() {
 async fn rows_beyond_the_limit_are_digested_and_the_record_says_so() {
     let bench = bench(|config| config.rows_max_bytes = 3 << 20).await;
     let session = bench.recorder.open_session(opening("s")).await.unwrap();
-    let mut attempt = session.attempt(attempted("one")).await.unwrap();
+    let mut attempt = session.attempt(attempted("one"), None).await.unwrap();
     attempt.sent("FG_USER").await.unwrap();
     let bytes = vec![7_u8; 5_500_000];
     let answer = attempt.rows(&bytes).await.unwrap();
@@ -410,8 +410,8 @@ async fn rows_beyond_the_limit_are_digested_and_the_record_says_so() {
 async fn an_attempt_that_nobody_ends_has_an_outcome_all_the_same() {
     let bench = bench(|_| {}).await;
     let session = bench.recorder.open_session(opening("s")).await.unwrap();
-    drop(session.attempt(attempted("before")).await.unwrap());
-    let mut attempt = session.attempt(attempted("after")).await.unwrap();
+    drop(session.attempt(attempted("before"), None).await.unwrap());
+    let mut attempt = session.attempt(attempted("after"), None).await.unwrap();
     attempt.sent("FG_USER").await.unwrap();
     drop(attempt);
     session.close("Logout").await.unwrap();
@@ -553,7 +553,7 @@ async fn child_that_attempts_until_it_is_killed() {
     let recorder = Recorder::start(config, store).await.unwrap();
     let session = recorder.open_session(opening("s")).await.unwrap();
     for number in 0..100_000 {
-        let attempt = session.attempt(attempted(&format!("{number}"))).await.unwrap();
+        let attempt = session.attempt(attempted(&format!("{number}")), None).await.unwrap();
         // From here on it may have left the pod.
         println!("promised {number}");
         drop(attempt);

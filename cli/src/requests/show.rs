@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crds::ApprovalRequest;
+use crds::approval_request::Intent;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use recording::transcript::safe;
@@ -141,6 +142,9 @@ pub(crate) fn request(request: &ApprovalRequest, now: Timestamp) -> String {
         }
         line("Held by", safe(&rule));
     }
+    if let Some(intent) = &spec.intent {
+        line("Asked", asked(intent));
+    }
     let status = request.status.clone().unwrap_or_default();
     for decision in &status.decisions {
         line(
@@ -158,7 +162,28 @@ pub(crate) fn request(request: &ApprovalRequest, now: Timestamp) -> String {
     for text in spec.statement.sql.split('\n') {
         let _ = writeln!(page, "  | {}", safe(text));
     }
+    if let Some(prompt) = spec.intent.as_ref().and_then(|intent| intent.prompt_excerpt.as_ref()) {
+        let _ = writeln!(page, "{:<12}as recorded, from the agent's own model traffic", "Prompt");
+        for text in prompt.split('\n') {
+            let _ = writeln!(page, "  \" {}", safe(text));
+        }
+    }
     page
+}
+
+/// Which tool call led to it, and how sure that is.
+fn asked(intent: &Intent) -> String {
+    let mut text = match intent.confidence.as_str() {
+        "Time" => "perhaps, by time alone".to_owned(),
+        confidence => confidence.to_owned(),
+    };
+    let parts = [("tool", &intent.tool), ("call", &intent.tool_use), ("model", &intent.model)];
+    for (word, value) in parts {
+        if let Some(value) = value {
+            let _ = write!(text, ", {word} {value}");
+        }
+    }
+    safe(&text)
 }
 
 /// Names the letters outside ASCII: one of another script may look like one of ours.
@@ -201,6 +226,10 @@ mod tests {
                 "statement": {"sql": sql, "binds": ["FIXED:4411"], "digest": "d".repeat(64)},
                 "effects": {"kinds": ["Delete"], "writes": ["SALES.PUBLIC.ORDERS"], "risks": ["NoWhere"]},
                 "context": {"role": "SUPPORT_RW", "warehouse": "WH", "database": "SALES"},
+                "intent": {
+                    "confidence": "Hash", "promptExcerpt": "Remove order 4411,\n\u{1b}[2Kit was a test.",
+                    "model": "claude-x", "tool": "Bash", "toolUse": "toolu_01", "request": "req_01",
+                },
                 "expiresAt": "2026-11-21T12:15:00Z",
             },
             "status": {"phase": "Pending", "votes": "0/2"},

@@ -35,6 +35,35 @@ pub struct ApprovalAsk {
     pub role: String,
     /// See `database`.
     pub warehouse: Option<String>,
+    /// What the agent was asked to do, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+}
+
+/// What led to a statement: the agent's prompt and the model's tool call. For people to read, never to decide by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// How sure the link is: `Exact`, `Trace`, `Hash`, `HashNormalised`, `Shape`, `Time`.
+    pub confidence: String,
+    /// The beginning of the prompt, as it is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
+    /// SHA-256 (hex) of the recorded prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// Id of the tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_use: Option<String>,
+    /// Id of the model provider's request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// One approval rule that demands a decision.

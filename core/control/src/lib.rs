@@ -22,7 +22,9 @@ pub mod recording;
 pub mod session;
 pub mod update;
 
-pub use approval::{ApprovalAsk, ApprovalState, Approver, Grant, Outcome, SignedGrant, Verdict};
+pub use approval::{
+    ApprovalAsk, ApprovalState, Approver, Grant, Intent, Outcome, SignedGrant, Verdict,
+};
 pub use catalog::{CatalogAnswer, CatalogAsk, CatalogColumn, CatalogName, CatalogObject};
 pub use recording::{SealNotice, SegmentAsk, Ticket};
 pub use session::{
@@ -39,6 +41,8 @@ pub const VERSION_HEADER: &str = "frostgate-control";
 pub const VERSION: &str = "1";
 /// The audience of the projected token with which a sidecar speaks to the operator.
 pub const AUDIENCE: &str = "frostgate";
+/// Where the sidecar takes the agent's model traffic, on loopback: the injector points the agent there.
+pub const PROMPT_PORT: u16 = 15989;
 
 /// Why the operator refused a call: the body of every answer that is not 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

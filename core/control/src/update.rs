@@ -80,6 +80,37 @@ pub struct Connection {
     pub durability: Durability,
     /// Idle sessions end after this, seconds.
     pub session_idle_seconds: u64,
+    /// The door for model traffic; absent where the connection has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<Prompts>,
+}
+
+/// The door for model traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prompts {
+    /// What is kept.
+    pub capture: PromptCapture,
+    /// Where the traffic goes: an `https` URL that `/v1/...` is appended to.
+    pub upstream: String,
+    /// PEM roots for the upstream's host instead of the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+    /// Networks (CIDR) with private addresses that the upstream's host may resolve to.
+    #[serde(default)]
+    pub private_networks: Vec<String>,
+}
+
+/// What is kept of prompts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PromptCapture {
+    /// Nothing is read.
+    #[default]
+    Off,
+    /// The text is masked before it is kept.
+    Masked,
+    /// The text is kept as it was.
+    Full,
 }
 
 /// How durable an attempt must be before the statement leaves the pod.

@@ -140,6 +140,12 @@ impl Effort {
 }
 
 impl Detectors {
+    /// Looks for everything there is, and hides it whole.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { masks: [Some(DetectorMask::Full); Detector::ALL.len()] }
+    }
+
     /// Looks for something, hidden by this mask; the stricter one stays.
     pub(crate) fn add(&mut self, detector: Detector, mask: DetectorMask) {
         let known = &mut self.masks[detector as usize];

@@ -36,6 +36,8 @@ pub enum Fact {
     CredentialLeased(CredentialLeased),
     /// The credential is gone.
     CredentialDropped(CredentialDropped),
+    /// A prompt that statements after it are linked to; once in a session.
+    Prompted(Box<Prompted>),
     /// The agent wants to run a statement; on disk before anything leaves the pod.
     Attempted(Box<Attempted>),
     /// The statement waits for a human.
@@ -87,6 +89,7 @@ impl Fact {
             Self::SessionOpened(_)
             | Self::CredentialLeased(_)
             | Self::CredentialDropped(_)
+            | Self::Prompted(_)
             | Self::Gap(_)
             | Self::Recovered(_)
             | Self::SessionClosed(_) => None,
@@ -100,6 +103,7 @@ impl Fact {
             Self::SessionOpened(_) => "SessionOpened",
             Self::CredentialLeased(_) => "CredentialLeased",
             Self::CredentialDropped(_) => "CredentialDropped",
+            Self::Prompted(_) => "Prompted",
             Self::Attempted(_) => "Attempted",
             Self::Held(_) => "Held",
             Self::Approved(_) => "Approved",
@@ -364,19 +368,56 @@ pub struct Mask {
     pub mask: String,
 }
 
-/// The prompt that led to a statement.
+/// The model's tool call, and the prompt, that led to a statement. What the agent's own model traffic says: evidence
+/// of how it came about, and nothing that a decision was made on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Prompt {
-    /// Where it was seen: `messages`, `queryTag`, `traceparent`, `comment`.
-    pub source: String,
-    /// Reference: tool call id, trace id, tag.
-    pub reference: String,
-    /// How sure the match is: `Exact`, `Likely`, `Claimed`.
+    /// How sure the link is: `Exact`, `Trace`, `Hash`, `HashNormalised`, `Shape`, `Time`, `None`.
     pub confidence: String,
-    /// The text, where it is kept.
+    /// Where it was found: `Messages` by the text alone, `QueryTag`, `Comment`, `Traceparent`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// SHA-256 of the text of the prompt, as the `Prompted` entry of this session has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+    pub digest: Option<Digest>,
+    /// Id of the tool call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_use: Option<String>,
+    /// The tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The provider's id of the request whose answer asked for the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// The conversation, as its client names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// The container of the pod that the request came from, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Tool calls that fit equally well, where none was taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
+}
+
+/// A prompt, once in a session however many statements it led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prompted {
+    /// SHA-256 of `text`.
+    pub digest: Digest,
+    /// What is kept of it.
+    pub text: String,
+    /// Bytes of the prompt as the user gave it, where not all of it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u64>,
+    /// What looked like a secret or personal data was masked before it was kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
 }
 
 /// A statement waits for a human.

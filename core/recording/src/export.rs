@@ -8,13 +8,14 @@ use std::{collections::HashMap, io};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    entry::{Attempted, CredentialLeased, Effect, Fact, SessionOpened},
+    Digest,
+    entry::{Attempted, CredentialLeased, Effect, Fact, Prompt, SessionOpened},
     transcript::time,
     verify::Item,
 };
 
 /// The columns, in order. Only ever extended.
-pub const COLUMNS: [&str; 44] = [
+pub const COLUMNS: [&str; 54] = [
     "time",
     "session",
     "statement",
@@ -59,6 +60,16 @@ pub const COLUMNS: [&str; 44] = [
     "credentialExpires",
     "requestId",
     "entry",
+    "promptConfidence",
+    "promptSource",
+    "promptDigest",
+    "prompt",
+    "toolUse",
+    "tool",
+    "model",
+    "modelRequest",
+    "conversation",
+    "promptCandidates",
 ];
 
 /// Collects the statements of one session.
@@ -67,6 +78,7 @@ pub struct Export {
     session: String,
     opened: Option<SessionOpened>,
     credential: Option<CredentialLeased>,
+    prompts: HashMap<Digest, String>,
     lines: Vec<Line>,
     places: HashMap<String, usize>,
 }
@@ -85,6 +97,9 @@ impl Export {
         match &item.entry.fact {
             Fact::SessionOpened(it) => self.opened = Some((**it).clone()),
             Fact::CredentialLeased(it) => self.credential = Some(it.clone()),
+            Fact::Prompted(it) => {
+                self.prompts.insert(it.digest, it.text.clone());
+            }
             Fact::Attempted(it) => {
                 let line = self.attempted(it, item);
                 self.places.insert(it.statement.clone(), self.lines.len());
@@ -198,10 +213,29 @@ impl Export {
             "requestId": it.request_id,
             "entry": item.entry.number,
         });
-        match line {
+        let mut line = match line {
             Value::Object(line) => line,
             _ => Line::new(),
-        }
+        };
+        line.extend(it.prompt.as_ref().map(|prompt| self.origin(prompt)).unwrap_or_default());
+        line
+    }
+
+    /// Where a statement comes from.
+    fn origin(&self, it: &Prompt) -> Line {
+        let columns = [
+            ("promptConfidence", json!(it.confidence)),
+            ("promptSource", json!(it.source)),
+            ("promptDigest", json!(it.digest.map(|digest| digest.to_string()))),
+            ("prompt", json!(it.digest.and_then(|digest| self.prompts.get(&digest)))),
+            ("toolUse", json!(it.tool_use)),
+            ("tool", json!(it.tool)),
+            ("model", json!(it.model)),
+            ("modelRequest", json!(it.request)),
+            ("conversation", json!(it.conversation)),
+            ("promptCandidates", json!(it.candidates)),
+        ];
+        columns.map(|(column, value)| (column.to_owned(), value)).into_iter().collect()
     }
 }
 

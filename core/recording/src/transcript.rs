@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    entry::{Approver, Attempted, Effect, Fact, Format, Hidden, Human},
+    entry::{Approver, Attempted, Effect, Fact, Format, Hidden, Human, Prompt, Prompted},
     rows::Table,
     verify::Item,
 };
@@ -91,6 +91,7 @@ impl<W: fmt::Write> Transcript<W> {
             Fact::CredentialDropped(it) => {
                 format!("credential of {} dropped: {}", safe(&it.user), safe(&it.reason))
             }
+            Fact::Prompted(it) => prompted(it),
             Fact::Attempted(it) => attempted(it),
             Fact::Held(it) => format!(
                 "waits for a human: {} until {} ({})",
@@ -208,13 +209,47 @@ fn attempted(it: &Attempted) -> String {
         let _ = write!(text, "\naudit mode lifted: {}", safe(lifted));
     }
     if let Some(prompt) = &it.prompt {
-        let _ = write!(
-            text,
-            "\nprompt {} {} ({})",
-            safe(&prompt.source),
-            safe(&prompt.reference),
-            safe(&prompt.confidence)
-        );
+        let _ = write!(text, "\n{}", origin(prompt));
+    }
+    text
+}
+
+/// Where a statement comes from, as far as it is known.
+fn origin(prompt: &Prompt) -> String {
+    let mut text = format!("from {}", safe(&prompt.confidence));
+    if !prompt.source.is_empty() {
+        let _ = write!(text, " by {}", safe(&prompt.source));
+    }
+    let parts = [
+        ("prompt", prompt.digest.map(|digest| short(&digest.to_string()))),
+        ("tool", prompt.tool.as_deref().map(safe)),
+        ("call", prompt.tool_use.as_deref().map(safe)),
+        ("model", prompt.model.as_deref().map(safe)),
+        ("request", prompt.request.as_deref().map(safe)),
+        ("conversation", prompt.conversation.as_deref().map(safe)),
+        ("container", prompt.container.as_deref().map(safe)),
+    ];
+    for (word, value) in parts {
+        if let Some(value) = value {
+            let _ = write!(text, ", {word} {value}");
+        }
+    }
+    if !prompt.candidates.is_empty() {
+        let _ = write!(text, "; one of {}", safe(&prompt.candidates.join(", ")));
+    }
+    text
+}
+
+fn prompted(it: &Prompted) -> String {
+    let mut text = format!("prompt {}", short(&it.digest.to_string()));
+    if it.masked {
+        text.push_str(", masked");
+    }
+    if let Some(length) = it.length {
+        let _ = write!(text, ", the beginning of {length} bytes");
+    }
+    for line in it.text.lines() {
+        let _ = write!(text, "\n\" {}", safe(line));
     }
     text
 }

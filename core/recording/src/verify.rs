@@ -6,7 +6,7 @@
 //! say, so without it a recording without a closing entry is just open.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
@@ -552,6 +552,8 @@ struct Statements<'a> {
     anchor: Option<&'a PublicKey>,
     open: HashMap<String, Statement>,
     attempted: u64,
+    /// Digests of the prompts so far.
+    prompts: HashSet<Digest>,
     has_gap: bool,
     /// Digests of the grants that were used.
     grants: Vec<(u64, Digest)>,
@@ -577,6 +579,7 @@ impl<'a> Statements<'a> {
             anchor,
             open: HashMap::new(),
             attempted: 0,
+            prompts: HashSet::new(),
             has_gap: false,
             grants: Vec::new(),
             found: Vec::new(),
@@ -610,7 +613,17 @@ impl<'a> Statements<'a> {
                 if !it.redacted && it.digest != shown {
                     return Err("the digest is not the one of the statement".into());
                 }
+                let prompt = it.prompt.as_ref().and_then(|prompt| prompt.digest);
+                if prompt.is_some_and(|digest| !self.prompts.contains(&digest)) && !self.has_gap {
+                    return Err("the statement's prompt is not recorded".into());
+                }
                 return Ok(());
+            }
+            Fact::Prompted(it) if it.digest != Digest::of(it.text.as_bytes()) => {
+                return Err("the digest is not the one of the prompt".into());
+            }
+            Fact::Prompted(it) => {
+                self.prompts.insert(it.digest);
             }
             Fact::Gap(_) => self.has_gap = true,
             // The session's own count, unless the recording says itself that entries are missing.

@@ -92,7 +92,7 @@ impl Driver {
 
     /// Runs a statement to its end and reads all its rows.
     pub(crate) async fn run(&self, sql: &str) -> Value {
-        self.ask(Uuid::new_v4(), &statement(sql)).await
+        self.ask(Uuid::new_v4(), &json!({"sqlText": sql})).await
     }
 
     /// The same under a request id of the caller: the second time it is a retry.
@@ -175,15 +175,4 @@ impl Driver {
         seen.bytes.push(b'\n');
         bytes
     }
-}
-
-/// The body that asks for a statement; every placeholder is bound to a number.
-pub(crate) fn statement(sql: &str) -> Value {
-    let binds: serde_json::Map<String, Value> = (1..=sql.matches('?').count())
-        .map(|number| (number.to_string(), json!({"type": "FIXED", "value": "1"})))
-        .collect();
-    if binds.is_empty() {
-        return json!({"sqlText": sql});
-    }
-    json!({"sqlText": sql, "bindings": binds})
 }

@@ -55,7 +55,7 @@ async fn no_masked_value_reaches_the_client_the_recording_the_log_or_the_metrics
         println!("{}: {count:?}", table.name);
         all.add(&count);
     }
-    let log = scene.log.bytes();
+    let log = scene.log.take();
     assert!(!log.is_empty(), "there is no log to look into");
     leaks.extend(scanner.find(&log).map(|around| format!("the log: {around}")));
     println!("all: {all:?}");
@@ -70,13 +70,12 @@ async fn look(scene: &Scene, table: &Table, scanner: &Scanner, leaks: &mut Vec<S
     let mut count = Count { statements: table.statements.len(), ..Count::default() };
     scene.lay(table, &WORDS);
     let gate = scene.gate(table, |_| {}).await;
-    // Once is enough for what shows no rows.
-    let mut done = BTreeSet::new();
+    let mut refused = BTreeSet::new();
     for world in [WORDS, NUMBERS] {
         scene.lay(table, &world);
         let mut sessions = Sessions::open(scene, table, &gate).await;
         for sql in &table.statements {
-            if done.contains(sql) {
+            if refused.contains(sql) {
                 continue;
             }
             let (ending, ways) = if world == WORDS {
@@ -97,11 +96,11 @@ async fn look(scene: &Scene, table: &Table, scanner: &Scanner, leaks: &mut Vec<S
                     scanner.find_in(&seen).is_some()
                 };
                 count.telling += usize::from(tells);
-                if !ending.is_reading() {
-                    done.insert(sql);
-                }
                 match ending {
-                    Ending::Refused => count.refused += 1,
+                    Ending::Refused => {
+                        count.refused += 1;
+                        refused.insert(sql.clone());
+                    }
                     Ending::Failed => count.failed += 1,
                     Ending::Read | Ending::Wrote | Ending::Moved => count.ran += 1,
                 }
@@ -122,10 +121,9 @@ async fn look(scene: &Scene, table: &Table, scanner: &Scanner, leaks: &mut Vec<S
 #[ignore = "needs the stand-in account in FROSTGATE_WAREHOUSE"]
 async fn without_masks_the_same_way_shows_every_marker_to_the_client_and_the_recording() {
     let scene = Scene::set();
-    // Not what the others look for: the log is everybody's.
-    let scanner = Scanner::of(&[OTHERS]);
+    let scanner = Scanner::of(&[WORDS]);
     let table = Table::all().into_iter().find(|table| table.name == "failing").unwrap();
-    scene.lay(&table, &OTHERS);
+    scene.lay(&table, &WORDS);
     let gate = scene
         .gate(&table, |policy| {
             policy.as_mapping_mut().unwrap().remove("masking");
@@ -182,7 +180,7 @@ async fn what_lies_under_a_mask_changes_nothing_that_is_seen() {
         for world in [WORDS, OTHERS] {
             scene.lay(&table, &world);
             let mut sessions = Sessions::open(&scene, &table, &gate).await;
-            for sql in table.queries() {
+            for sql in &table.statements {
                 if world == OTHERS && !views.contains_key(sql.as_str()) {
                     continue;
                 }
@@ -193,7 +191,7 @@ async fn what_lies_under_a_mask_changes_nothing_that_is_seen() {
                 sessions.restore(ending, &scene, &table, &world, &gate).await;
                 // A human allowed the use of values; moments and samples are others each time.
                 let is_free = gate.approved() > approved
-                    || ["CURRENT_", "SAMPLE", "RANDOM"].iter().any(|word| sql.contains(word));
+                    || ["CURRENT_", "SAMPLE"].iter().any(|word| sql.contains(word));
                 if world == WORDS && !is_free && ending.is_reading() {
                     views.insert(sql, view);
                 } else if let Some(before) = views.get(sql.as_str()) {
@@ -210,7 +208,7 @@ async fn what_lies_under_a_mask_changes_nothing_that_is_seen() {
         gate.end().await;
     }
     println!("{compared} statements compared");
-    assert!(compared >= 700, "only {compared} were compared");
+    assert!(compared >= 300, "only {compared} were compared");
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
 }
 

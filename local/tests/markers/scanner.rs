@@ -13,10 +13,7 @@ pub(crate) struct Scanner {
     caseless: AhoCorasick,
     /// Base64 and numbers of machines.
     exact: AhoCorasick,
-    /// What a cell must not hold, start with, or be.
-    held: Vec<String>,
-    starts: Vec<String>,
-    whole: Vec<String>,
+    worlds: Vec<World>,
 }
 
 impl Scanner {
@@ -50,20 +47,7 @@ impl Scanner {
         Self {
             caseless: AhoCorasick::builder().ascii_case_insensitive(true).build(caseless).unwrap(),
             exact: AhoCorasick::new(exact).unwrap(),
-            held: worlds
-                .iter()
-                .flat_map(|world| [world.digits.to_owned(), format!("{}-", world.month)])
-                .chain([World::CLOCK.to_owned()])
-                .collect(),
-            starts: worlds
-                .iter()
-                .flat_map(|world| (1..=9).map(|row| world.seconds(row).to_string()))
-                .chain([format!("{}.", World::SECONDS)])
-                .collect(),
-            whole: worlds
-                .iter()
-                .flat_map(|world| (1..=9).map(|row| world.days(row).to_string()))
-                .collect(),
+            worlds: worlds.to_vec(),
         }
     }
 
@@ -85,10 +69,17 @@ impl Scanner {
     }
 
     fn shows(&self, cell: &str) -> bool {
-        self.find(cell.as_bytes()).is_some()
-            || self.held.iter().any(|part| cell.contains(part))
-            || self.starts.iter().any(|start| cell.starts_with(start))
-            || self.whole.iter().any(|whole| cell == whole)
+        if self.find(cell.as_bytes()).is_some() {
+            return true;
+        }
+        self.worlds.iter().any(|world| {
+            cell.contains(world.digits)
+                || cell.contains(World::CLOCK)
+                || cell.starts_with(&format!("{}.", World::SECONDS))
+                || cell.contains(&format!("{}-", world.month))
+                || (1..=9).any(|row| world.days(row).to_string() == cell)
+                || (1..=9).any(|row| cell.starts_with(&world.seconds(row).to_string()))
+        })
     }
 }
 

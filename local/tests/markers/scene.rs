@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_yaml::Value;
 use uuid::Uuid;
@@ -30,20 +30,14 @@ impl Scene {
         Self { account, files, log: Log::follow() }
     }
 
-    /// Makes everything that a table speaks of, with the values of a world.
+    /// Makes what a table speaks of, with the values of a world.
     pub(crate) fn lay(&self, table: &Table, world: &World) {
         self.account.seed(&table.foundations()).unwrap();
-        self.account.seed(&table.definitions()).unwrap();
-        self.fill(table, world);
+        self.account.seed(&world.script(table)).unwrap();
         for view in table.views() {
             // Some cases are about views that say what is not so; there is no such view here.
             let _ = self.account.seed(&view);
         }
-    }
-
-    /// Fills the tables that are there.
-    pub(crate) fn fill(&self, table: &Table, world: &World) {
-        self.account.seed(&world.rows(table)).unwrap();
     }
 
     /// Frostgate with the policies of a table, `edit`ed.
@@ -66,26 +60,21 @@ impl Scene {
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The log of the process: its tests run side by side.
     fn follow() -> Self {
-        static LOG: OnceLock<Log> = OnceLock::new();
-        let start = || {
-            let log = Self::default();
-            let writer = log.clone();
-            tracing_subscriber::fmt()
-                .with_env_filter(
-                    "info,local=trace,operator=trace,proxy=trace,snowflake=trace,sql=trace,policy=trace",
-                )
-                .with_writer(move || writer.clone())
-                .init();
-            log
-        };
-        LOG.get_or_init(start).clone()
+        let log = Self::default();
+        let writer = log.clone();
+        let ours =
+            "info,local=trace,operator=trace,proxy=trace,snowflake=trace,sql=trace,policy=trace";
+        // Whoever comes second in a process looks into nothing: the log is the first one's.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(ours)
+            .with_writer(move || writer.clone())
+            .try_init();
+        log
     }
 
-    /// Everything so far.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

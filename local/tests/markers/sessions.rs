@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::account::PASSWORD;
-use super::driver::{Driver, Format, Login, Seen, statement};
+use super::driver::{Driver, Format, Login, Seen};
 use super::gate::Gate;
 use super::scene::Scene;
 use super::table::Table;
@@ -87,14 +87,12 @@ impl Sessions {
         world: &World,
         gate: &Gate,
     ) {
-        match ending {
-            Ending::Refused | Ending::Failed | Ending::Read => {}
-            Ending::Wrote => scene.fill(table, world),
-            Ending::Moved => {
-                scene.lay(table, world);
-                // Only what reads is asked for in Arrow too: that session is where it was.
-                self.json = Self::agent(scene, table, gate, Format::Json).await;
-            }
+        if matches!(ending, Ending::Wrote | Ending::Moved) {
+            scene.lay(table, world);
+        }
+        if ending == Ending::Moved {
+            // What only reads is asked for in Arrow too: that session is where it was.
+            self.json = Self::agent(scene, table, gate, Format::Json).await;
         }
     }
 
@@ -117,7 +115,7 @@ impl Sessions {
     /// In all ways that there are; how many says the number.
     pub(crate) async fn every_way(&self, sql: &str) -> (Ending, usize) {
         let id = Uuid::new_v4();
-        let body = statement(sql);
+        let body = json!({"sqlText": sql});
         let answer = self.json.ask(id, &body).await;
         let ending = Ending::of(&answer);
         if !ending.is_reading() {
@@ -138,32 +136,13 @@ impl Sessions {
             return (ending, 11);
         }
         // One of these for each text: what is asked of the account costs most.
-        match sql.len() % 5 {
-            0 => ask(&self.json, sql, "describeOnly").await,
-            1 => ask(&self.arrow, sql, "describeOnly").await,
-            2 => ask(&self.json, sql, "asyncExec").await,
-            3 => ask(&self.arrow, sql, "asyncExec").await,
-            _ => self.together(sql).await,
-        }
+        let (driver, more) = match sql.len() % 4 {
+            0 => (&self.json, "describeOnly"),
+            1 => (&self.arrow, "describeOnly"),
+            2 => (&self.json, "asyncExec"),
+            _ => (&self.arrow, "asyncExec"),
+        };
+        driver.ask(Uuid::new_v4(), &json!({"sqlText": sql, more: true})).await;
         (ending, 12)
     }
-
-    /// As one of several statements in one request.
-    async fn together(&self, sql: &str) {
-        let body = json!({
-            "sqlText": format!("SELECT 1; {sql}"),
-            "parameters": {"MULTI_STATEMENT_COUNT": 2},
-        });
-        let answer = self.json.ask(Uuid::new_v4(), &body).await;
-        for id in answer["data"]["resultIds"].as_str().unwrap_or_default().split(',') {
-            let result = self.json.get(&format!("/queries/{id}/result")).await;
-            self.json.read(&result).await;
-        }
-    }
-}
-
-async fn ask(driver: &Driver, sql: &str, how: &str) {
-    let mut body = statement(sql);
-    body[how] = true.into();
-    driver.ask(Uuid::new_v4(), &body).await;
 }

@@ -123,16 +123,7 @@ impl Table {
         }
     }
 
-    /// The statements that show rows and leave everything as it is.
-    pub(crate) fn queries(&self) -> impl Iterator<Item = &String> {
-        let words = ["SELECT", "WITH", "SHOW", "DESC", "EXPLAIN", "("];
-        self.statements.iter().filter(move |sql| {
-            let sql = sql.trim_start().to_ascii_uppercase();
-            words.iter().any(|word| sql.starts_with(word))
-        })
-    }
-
-    /// The tables, made anew.
+    /// Databases, schemas, tables and views, made anew.
     pub(crate) fn definitions(&self) -> String {
         let mut script = format!("USE SCHEMA {}.{};\n", self.database, self.schema);
         for relation in &self.relations {
@@ -151,7 +142,7 @@ impl Table {
         script
     }
 
-    /// Databases and schemas, and who may use them.
+    /// Where things are, and who may use it.
     pub(crate) fn foundations(&self) -> String {
         let mut schemas: Vec<(String, String)> = self
             .relations

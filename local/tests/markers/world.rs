@@ -40,19 +40,17 @@ impl World {
     /// The same, as the wire has it.
     pub(crate) const SECONDS: i64 = 7 * 3_600 + 39 * 60 + 18;
 
-    /// The script that fills every table anew.
-    pub(crate) fn rows(&self, table: &Table) -> String {
-        let mut script = String::new();
+    /// The script that makes everything anew.
+    pub(crate) fn script(&self, table: &Table) -> String {
+        let mut script = table.definitions();
         for relation in &table.relations {
-            let rows: Vec<String> = (1..=ROWS)
-                .map(|row| {
-                    let cells = relation.columns.iter().map(|column| self.cell(column, row));
-                    format!("SELECT {}", cells.collect::<Vec<String>>().join(", "))
-                })
-                .collect();
-            let rows = rows.join(" UNION ALL ");
-            let name = &relation.name;
-            let _ = writeln!(script, "DELETE FROM {name};\nINSERT INTO {name} {rows};");
+            let _ = writeln!(script, "DELETE FROM {};", relation.name);
+            for row in 1..=ROWS {
+                let cells: Vec<String> =
+                    relation.columns.iter().map(|column| self.cell(column, row)).collect();
+                let _ =
+                    writeln!(script, "INSERT INTO {} SELECT {};", relation.name, cells.join(", "));
+            }
         }
         script
     }

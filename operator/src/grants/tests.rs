@@ -45,6 +45,7 @@ fn request(rules: Vec<PolicyRef>, human: Option<&str>) -> ApprovalRequest {
             statement: Statement { digest: "d".into(), ..Statement::default() },
             effects: Effects::default(),
             context: Context::default(),
+            intent: None,
             expires_at: Time(at(600)),
         },
     );

@@ -14,7 +14,7 @@ use control::approval::Demand;
 use control::{ApprovalAsk, ApprovalState, Outcome, Update, Verdict, Workload};
 use crds::access_policy::{Approvers, ConnectionRef};
 use crds::approval_request::{
-    ApprovalRequest, ApprovalRequestSpec, Context, Effects, OnBehalfOf, Phase, PolicyRef,
+    ApprovalRequest, ApprovalRequestSpec, Context, Effects, Intent, OnBehalfOf, Phase, PolicyRef,
     Requester, Statement, Workload as Pod,
 };
 use crds::conditions::{self, Saying, reason};
@@ -351,6 +351,7 @@ async fn draft(
                 database: ask.database.clone(),
                 schema: ask.schema.clone(),
             },
+            intent: ask.intent.as_ref().map(intent),
             expires_at: Time(Timestamp::from_second(expires_at.as_second()).unwrap_or(expires_at)),
         },
     );
@@ -363,6 +364,21 @@ async fn draft(
         ));
     }
     Ok(request)
+}
+
+/// What led to the statement, cut to what an object may hold: an agent wrote it.
+fn intent(intent: &control::Intent) -> Intent {
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    let id = |text: &Option<String>| text.as_deref().map(|text| cut(text, 256));
+    Intent {
+        confidence: cut(&intent.confidence, 32),
+        prompt_excerpt: intent.excerpt.as_deref().map(|text| cut(text, 1024)),
+        prompt_digest: intent.prompt.as_deref().map(|text| cut(text, 64)),
+        model: id(&intent.model),
+        tool: id(&intent.tool),
+        tool_use: id(&intent.tool_use),
+        request: id(&intent.request),
+    }
 }
 
 /// The rule that is meant, as it is now.

@@ -11,9 +11,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use control::update::Durability;
+use control::update::{Durability, PromptCapture, Prompts};
 use control::{Connection, Snapshot, Update, Workload};
 use crds::SnowflakeConnection;
+use crds::snowflake_connection::PromptCapture as Capture;
 use futures::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use tokio::sync::mpsc;
@@ -190,5 +191,15 @@ fn describe(name: String, connection: &SnowflakeConnection) -> Connection {
         host_aliases: spec.aliases(),
         durability: Durability::Spool,
         session_idle_seconds: spec.session.idle_timeout.as_secs(),
+        prompts: spec.prompts.as_ref().map(|prompts| Prompts {
+            capture: match prompts.capture {
+                Capture::Off => PromptCapture::Off,
+                Capture::Masked => PromptCapture::Masked,
+                Capture::Full => PromptCapture::Full,
+            },
+            upstream: prompts.upstream.clone(),
+            ca_bundle: prompts.ca_bundle.clone(),
+            private_networks: prompts.private_networks.clone(),
+        }),
     }
 }

@@ -287,6 +287,15 @@ fn approval(request_id: &str) -> ApprovalAsk {
         schema: Some("PUBLIC".into()),
         role: "ANALYST".into(),
         warehouse: None,
+        intent: Some(control::Intent {
+            confidence: "Hash".into(),
+            excerpt: Some("clean up ".repeat(200)),
+            prompt: Some("ef".repeat(32)),
+            model: Some("claude-test".into()),
+            tool: Some("run_sql".into()),
+            tool_use: Some("toolu_1".into()),
+            request: None,
+        }),
     }
 }
 
@@ -650,6 +659,10 @@ async fn asking_twice_is_asking_once_and_the_approval_comes_as_a_signed_grant() 
     // Who may decide and for how long comes from the policy, not from the sidecar.
     assert_eq!(request.spec.policy_refs[0].approvers.min_approvals, 1);
     assert_eq!(request.spec.policy_refs[0].grant_seconds, 300);
+    // Approvers read what the agent was asked to do, within what an object may hold.
+    let intent = request.spec.intent.as_ref().unwrap();
+    assert_eq!((intent.confidence.as_str(), intent.tool_use.as_deref()), ("Hash", Some("toolu_1")));
+    assert_eq!(intent.prompt_excerpt.as_ref().unwrap().len(), 1024);
     let lasts = state.expires_at_ms - jiff::Timestamp::now().as_millisecond();
     assert!((590_000..=600_000).contains(&lasts), "{lasts}");
 

@@ -4,6 +4,10 @@ use super::*;
 
 const HOST: &str = "myorg-analytics.snowflakecomputing.com";
 
+fn target() -> Target {
+    Target { host: HOST.into(), prompts: false }
+}
+
 fn sidecar() -> Sidecar {
     Sidecar {
         image: format!("registry.example/frostgate-proxy@sha256:{}", "a".repeat(64)),
@@ -24,7 +28,7 @@ fn pod(spec: Value) -> Value {
 }
 
 fn injected(pod: &Value) -> Value {
-    let operations = inject(pod, &sidecar(), HOST).unwrap();
+    let operations = inject(pod, &sidecar(), &target()).unwrap();
     let mut after = pod.clone();
     json_patch::patch(&mut after, &operations).unwrap();
     after
@@ -71,7 +75,7 @@ fn injecting_twice_changes_nothing_even_after_defaulting() {
     after["spec"]["initContainers"][0]["terminationMessagePath"] = json!("/dev/termination-log");
     after["spec"]["initContainers"][0]["livenessProbe"]["httpGet"]["scheme"] = json!("HTTP");
     after["spec"]["volumes"][0]["projected"]["defaultMode"] = json!(420);
-    assert_eq!(inject(&after, &sidecar(), HOST), Ok(Vec::new()));
+    assert_eq!(inject(&after, &sidecar(), &target()), Ok(Vec::new()));
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn a_container_added_by_a_later_mutator_gets_the_trust_too() {
         .as_array_mut()
         .unwrap()
         .push(json!({"name": "late", "image": "late:1"}));
-    let operations = inject(&after, &sidecar(), HOST).unwrap();
+    let operations = inject(&after, &sidecar(), &target()).unwrap();
     json_patch::patch(&mut after, &operations).unwrap();
     assert_eq!(after["spec"]["containers"][1]["volumeMounts"][0]["name"], "frostgate-trust");
     assert_eq!(
@@ -200,7 +204,7 @@ fn every_refusal_names_the_line_to_change() {
     let table: Vec<String> = cases
         .into_iter()
         .map(|(case, spec)| {
-            let refusals = inject(&pod(spec), &sidecar(), HOST).expect_err(case);
+            let refusals = inject(&pod(spec), &sidecar(), &target()).expect_err(case);
             let listed: Vec<String> = refusals.iter().map(ToString::to_string).collect();
             format!("{case}: {}", listed.join(" | "))
         })
@@ -215,9 +219,46 @@ fn an_init_container_put_before_the_sidecar_is_refused() {
         .as_array_mut()
         .unwrap()
         .insert(0, json!({"name": "sneaky", "image": "e"}));
-    let refusals = inject(&after, &sidecar(), HOST).unwrap_err();
+    let refusals = inject(&after, &sidecar(), &target()).unwrap_err();
     assert!(
         refusals.iter().any(|refusal| refusal.message.contains("must come first")),
         "{refusals:?}"
     );
+}
+
+#[test]
+fn model_traffic_is_led_through_the_sidecar_where_the_connection_wants_it() {
+    let target = Target { prompts: true, ..target() };
+    let before = pod(json!({"containers": [
+        {"name": "agent", "image": "agent:1"},
+        {"name": "other", "image": "agent:1", "env": [
+            {"name": "ANTHROPIC_CUSTOM_HEADERS", "value": "x-team: a"},
+            {"name": "CLAUDE_CODE_PROPAGATE_TRACEPARENT", "value": "0"},
+        ]},
+    ]}));
+    let mut after = before.clone();
+    json_patch::patch(&mut after, &inject(&before, &sidecar(), &target).unwrap()).unwrap();
+    let of = |index: usize, name: &str| {
+        let (_, variable) = named(&after["spec"]["containers"][index]["env"], name).unwrap();
+        variable["value"].clone()
+    };
+    assert_eq!(of(0, "ANTHROPIC_BASE_URL"), "http://127.0.0.1:15989");
+    assert_eq!(of(0, "ANTHROPIC_CUSTOM_HEADERS"), "x-frostgate-container: agent");
+    assert_eq!(of(0, "CLAUDE_CODE_PROPAGATE_TRACEPARENT"), "1");
+    assert_eq!(of(1, "ANTHROPIC_BASE_URL"), "http://127.0.0.1:15989");
+    assert_eq!(of(1, "ANTHROPIC_CUSTOM_HEADERS"), "x-team: a");
+    assert_eq!(of(1, "CLAUDE_CODE_PROPAGATE_TRACEPARENT"), "0");
+    assert_eq!(inject(&after, &sidecar(), &target), Ok(Vec::new()));
+
+    // Traffic that goes elsewhere would be missing without anybody noticing.
+    let elsewhere = json!({"name": "ANTHROPIC_BASE_URL", "value": "https://gateway.corp"});
+    let spec = json!({"containers": [{"name": "agent", "image": "agent:1", "env": [elsewhere]}]});
+    let refusals = inject(&pod(spec.clone()), &sidecar(), &target).unwrap_err();
+    insta::assert_snapshot!(refusals[0], @"spec.containers[0].env[0]: remove ANTHROPIC_BASE_URL: the connection wants model traffic to pass the sidecar; a gateway of your own belongs into its spec.prompts.upstream, or annotate the pod with frostgate.dev/env-conflict: override");
+    let mut overriding = pod(spec);
+    overriding["metadata"]["annotations"]["frostgate.dev/env-conflict"] = json!("override");
+    let operations = inject(&overriding, &sidecar(), &target).unwrap();
+    json_patch::patch(&mut overriding, &operations).unwrap();
+    let variable = &overriding["spec"]["containers"][0]["env"][0];
+    assert_eq!(variable["value"], "http://127.0.0.1:15989");
 }

@@ -4,7 +4,7 @@ use crds::annotations;
 use serde_json::Value;
 
 use super::{Admitted, Answer, Denial, Review, Webhooks};
-use crate::sidecar;
+use crate::sidecar::{self, Target};
 use crate::telemetry::ResultLabel;
 
 /// Answers for one pod.
@@ -61,7 +61,8 @@ fn answer(webhooks: &Webhooks, review: &Review) -> Answer {
         .admit(namespace, &annotations)
         .map_err(|refused| Denial::forbidden(refused.to_string()))?;
     let pod = raw(object)?;
-    sidecar::inject(&pod, &webhooks.sidecar(), &connection.spec.host())
+    let target = Target { host: connection.spec.host(), prompts: connection.spec.reads_prompts() };
+    sidecar::inject(&pod, &webhooks.sidecar(), &target)
         .map(|patch| Admitted { patch, warnings: Vec::new() })
         .map_err(|refusals| {
             let listed: Vec<String> = refusals.iter().map(ToString::to_string).collect();

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,20 +16,48 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::router;
 use crate::Parts;
+
+/// What answers the requests of a listener; whether they came over TLS is told.
+pub(crate) trait Service<B>: Clone + Send + Sync + 'static {
+    /// Answers one request.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        tls: bool,
+        parts: Arc<Parts>,
+    ) -> impl Future<Output = Response<B>> + Send;
+}
+
+impl<B, F, A> Service<B> for F
+where
+    F: Fn(Request<Incoming>, bool, Arc<Parts>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<B>> + Send,
+{
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        tls: bool,
+        parts: Arc<Parts>,
+    ) -> impl Future<Output = Response<B>> + Send {
+        self(request, tls, parts)
+    }
+}
 
 /// Headers of a request, and their bytes.
 const HEADERS: usize = 100;
 const HEADER_BYTES: usize = 32 << 10;
 
-/// Serves drivers until shutdown; then lets the requests in flight end.
-pub(crate) async fn serve(
+/// Serves until shutdown; then lets the requests in flight end.
+pub(crate) async fn serve<B>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    service: impl Service<B>,
     parts: Arc<Parts>,
     shutdown: CancellationToken,
-) {
+) where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(parts.limits.connections));
     let graceful = GracefulShutdown::new();
     loop {
@@ -48,10 +78,11 @@ pub(crate) async fn serve(
             // Beyond the cap a connection is dropped at once: the others stay served.
             continue;
         };
-        let (tls, parts, watcher) = (tls.clone(), Arc::clone(&parts), graceful.watcher());
+        let (tls, service) = (tls.clone(), service.clone());
+        let (parts, watcher) = (Arc::clone(&parts), graceful.watcher());
         tokio::spawn(async move {
             let _permit = permit;
-            connection(stream, tls, parts, watcher).await;
+            connection(stream, tls, service, parts, watcher).await;
         });
     }
     drop(listener);
@@ -61,33 +92,39 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(
+async fn connection<B>(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
+    service: impl Service<B>,
     parts: Arc<Parts>,
     watcher: hyper_util::server::graceful::Watcher,
-) {
+) where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     // Answers are whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return http(stream, false, parts, watcher).await };
+    let Some(tls) = tls else { return http(stream, false, service, parts, watcher).await };
     match tokio::time::timeout(parts.timings.header, tls.accept(stream)).await {
-        Ok(Ok(stream)) => http(stream, true, parts, watcher).await,
+        Ok(Ok(stream)) => http(stream, true, service, parts, watcher).await,
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
-async fn http(
+async fn http<B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: bool,
+    service: impl Service<B>,
     parts: Arc<Parts>,
     watcher: hyper_util::server::graceful::Watcher,
-) {
+) where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
     // The time for a header runs while a connection is idle too, so idle connections need the longer one.
     let header = parts.timings.header.max(parts.timings.idle);
     let service = service_fn(move |request| {
-        let parts = Arc::clone(&parts);
-        async move { Ok::<_, Infallible>(router::route(request, tls, parts).await) }
+        let (service, parts) = (service.clone(), Arc::clone(&parts));
+        async move { Ok::<_, Infallible>(service.answer(request, tls, parts).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

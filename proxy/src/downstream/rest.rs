@@ -114,6 +114,7 @@ async fn run(
         accept: HeaderValue::from_static("application/json"),
         // The parts of a result are asked for by number here; nobody sees these links.
         base: String::new(),
+        traceparent: super::router::traceparent(request.headers),
         since,
         cancel: CancellationToken::new(),
     };

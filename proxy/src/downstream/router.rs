@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -111,17 +112,30 @@ pub(crate) async fn route(
 /// Whether the request is meant for us: by the account's host, or by loopback. A page in a browser that lets its own
 /// name point to loopback is not.
 fn is_our_name(headers: &HeaderMap, parts: &Parts) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let host = host.to_str().ok().and_then(|host| host.parse::<http::uri::Authority>().ok());
-    let Some(host) = host.filter(|host| !host.as_str().contains('@')) else { return false };
-    let name = host.host();
+    let Some(host) = host(headers) else { return false };
     let account = parts.ruling().map(|ruling| ruling.connection.host.clone());
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    is_loopback(&host)
         || [parts.host.as_deref(), account.as_deref()]
             .into_iter()
             .flatten()
-            .any(|ours| name.eq_ignore_ascii_case(ours))
+            .any(|ours| host.host().eq_ignore_ascii_case(ours))
+}
+
+/// The one host that a request names.
+pub(crate) fn host(headers: &HeaderMap) -> Option<Authority> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    let host = host.to_str().ok()?.parse::<Authority>().ok()?;
+    Some(host).filter(|host| !host.as_str().contains('@'))
+}
+
+/// What an instrumented client says of its trace.
+pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
+    headers.get("traceparent")?.to_str().ok().map(str::to_owned)
+}
+
+pub(crate) fn is_loopback(host: &Authority) -> bool {
+    matches!(host.host(), "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// Where a request comes from.
@@ -213,6 +227,7 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
         part: None,
         accept: from.accept(),
         base: from.base(),
+        traceparent: traceparent(&from.headers),
         since,
         cancel: CancellationToken::new(),
     };

@@ -73,6 +73,10 @@ pub(crate) struct Session {
     pub(crate) count: u32,
     /// The account's number of the session.
     number: Option<Box<RawValue>>,
+    /// The query tag that its driver gave all its statements.
+    pub(crate) tag: Option<String>,
+    /// When it opened, Unix milliseconds.
+    pub(crate) opened_ms: i64,
     opened: Instant,
     /// What gives statements their meaning, from the account's answers.
     state: Mutex<sql::Session>,
@@ -206,6 +210,8 @@ impl Sessions {
         parts: &Arc<Parts>,
     ) -> Result<Opened, Refusal> {
         let (opened, request) = (login.opened, login.request);
+        let tag = login.parameters.iter().find(|it| it.name.eq_ignore_ascii_case("QUERY_TAG"));
+        let tag = tag.and_then(|tag| serde_json::from_str(tag.value.get()).ok());
         let transport =
             parts.transport(ruling).map_err(|error| Refusal::denied("FG-4001", error))?;
         let settings = (parts.limits, parts.timings);
@@ -241,6 +247,8 @@ impl Sessions {
             stateless: request.stateless,
             count: count.unwrap_or(1),
             number: answer.session_id.clone(),
+            tag,
+            opened_ms: jiff::Timestamp::now().as_millisecond(),
             opened: Instant::now(),
             state: Mutex::new(sql::Session::default()),
             statements: Mutex::default(),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Ask;
 use super::judge::{self, Judged, Verdict};
+use super::origin::Origin;
 use super::outcome::{End, cancelled};
 use crate::Parts;
 use crate::downstream::refusal::Refusal;
@@ -30,6 +31,7 @@ const GRACE_MS: i64 = 30_000;
 pub(crate) async fn wait(
     ask: &Ask,
     judged: Judged,
+    origin: Option<Origin>,
     attempt: &Attempt,
     session: &Arc<Session>,
     parts: &Arc<Parts>,
@@ -46,7 +48,8 @@ pub(crate) async fn wait(
     }
     parts.metrics.held.inc();
     let started = Instant::now();
-    let verdict = hold(ask, &judged, attempt, session, parts).await;
+    let question = question(ask, &judged, origin.as_ref());
+    let verdict = hold(ask, question, attempt, session, parts).await;
     parts.metrics.held.dec();
     parts.metrics.phase("hold", started);
     let grant = verdict?;
@@ -88,14 +91,13 @@ fn denied(decision: &policy::Decision) -> Refusal {
 /// Asks, and waits for the verdict.
 async fn hold(
     ask: &Ask,
-    judged: &Judged,
+    question: ApprovalAsk,
     attempt: &Attempt,
     session: &Arc<Session>,
     parts: &Arc<Parts>,
 ) -> Result<SignedGrant, End> {
     let statement = ask.id.to_string();
     let mut waiting = parts.operator.wait_for(&statement);
-    let question = question(ask, judged);
     let mut held: Option<Held> = None;
     let first_asked = Instant::now();
     loop {
@@ -232,7 +234,7 @@ fn approver(by: &control::Approver) -> Approver {
 }
 
 /// What the approvers are shown.
-fn question(ask: &Ask, judged: &Judged) -> ApprovalAsk {
+fn question(ask: &Ask, judged: &Judged, origin: Option<&Origin>) -> ApprovalAsk {
     let analysis = &judged.analysis;
     let names = |writes: bool| {
         let names =
@@ -274,6 +276,7 @@ fn question(ask: &Ask, judged: &Judged) -> ApprovalAsk {
         schema: judged.state.schema.clone(),
         role: judged.state.role.clone(),
         warehouse: judged.state.warehouse.clone(),
+        intent: origin.and_then(Origin::intent),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) async fn follow(
                 stripped: Vec::new(),
                 accept: ask.accept.clone(),
                 base: ask.base.clone(),
+                traceparent: ask.traceparent.clone(),
                 since: Instant::now(),
                 cancel: ask.cancel.child_token(),
             };

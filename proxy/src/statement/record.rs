@@ -7,13 +7,14 @@ use sql::Access;
 
 use super::Ask;
 use super::judge::{Judged, Verdict};
+use super::origin::Origin;
 use super::outcome::{End, Outcome};
 use super::rows::Relayed;
 use crate::downstream::refusal::Refusal;
 use crate::recorder::Attempt;
 
 /// The attempt: the statement, its meaning and what was decided.
-pub(crate) fn attempted(ask: &Ask, judged: &Judged) -> Attempted {
+pub(crate) fn attempted(ask: &Ask, judged: &Judged, origin: Option<&Origin>) -> Attempted {
     let sql = judged.shown(ask);
     Attempted {
         statement: ask.id.to_string(),
@@ -26,7 +27,7 @@ pub(crate) fn attempted(ask: &Ask, judged: &Judged) -> Attempted {
         describe_only: ask.request.describe_only,
         stripped: ask.stripped.clone(),
         decision: decision(judged),
-        prompt: None,
+        prompt: origin.map(Origin::entry),
     }
 }
 

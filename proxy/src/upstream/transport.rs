@@ -32,7 +32,8 @@ pub(crate) struct Transport {
     connect: Duration,
 }
 
-type Pool = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
+/// Connections to one side, for requests with bodies of one kind.
+pub(crate) type Pool<B = Full<Bytes>> = Client<HttpsConnector<HttpConnector<Resolver>>, B>;
 
 /// Why no answer came.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -97,6 +98,8 @@ fn slow(patience: Duration) -> String {
 pub(crate) enum SetUpError {
     #[error("the connection's CA bundle is not readable: {0}")]
     Ca(String),
+    #[error("the connection's {0} is not a network")]
+    Network(String),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -109,24 +112,9 @@ impl Transport {
         given: BTreeMap<String, SocketAddr>,
         connect: Duration,
     ) -> Result<Self, SetUpError> {
-        let public = || webpki_roots::TLS_SERVER_ROOTS.iter().cloned();
-        let mut roots = rustls::RootCertStore::empty();
-        let mut store_roots = rustls::RootCertStore::empty();
-        store_roots.extend(public());
-        match &connection.ca_bundle {
-            Some(bundle) => {
-                for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-                    let certificate =
-                        certificate.map_err(|error| SetUpError::Ca(error.to_string()))?;
-                    store_roots.add(certificate.clone())?;
-                    roots.add(certificate)?;
-                }
-                if roots.is_empty() {
-                    return Err(SetUpError::Ca("it holds no certificate".to_owned()));
-                }
-            }
-            None => roots.extend(public()),
-        }
+        let roots = roots(connection.ca_bundle.as_deref())?;
+        let mut store_roots = public();
+        store_roots.roots.extend(roots.roots.iter().cloned());
         let aliases = connection.host_aliases.clone();
         let resolver = Resolver::guarded(given, aliases, networks);
         let account = pool(resolver.clone(), roots, connect)?;
@@ -251,11 +239,33 @@ fn is_gzip(headers: &HeaderMap) -> bool {
     encoding.is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"))
 }
 
-fn pool(
+fn public() -> rustls::RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+/// The certificates of a bundle, or the public ones.
+pub(crate) fn roots(bundle: Option<&str>) -> Result<rustls::RootCertStore, SetUpError> {
+    let Some(bundle) = bundle else { return Ok(public()) };
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        roots.add(certificate.map_err(|error| SetUpError::Ca(error.to_string()))?)?;
+    }
+    if roots.is_empty() {
+        return Err(SetUpError::Ca("it holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}
+
+/// Makes a pool that trusts these roots.
+pub(crate) fn pool<B>(
     resolver: Resolver,
     roots: rustls::RootCertStore,
     connect: Duration,
-) -> Result<Pool, rustls::Error> {
+) -> Result<Pool<B>, rustls::Error>
+where
+    B: hyper::body::Body + Send,
+    B::Data: Send,
+{
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(connect));

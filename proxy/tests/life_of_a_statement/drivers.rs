@@ -107,6 +107,7 @@ async fn scene() -> (Scene, Warehouse) {
         host_aliases: BTreeMap::new(),
         durability: Durability::Spool,
         session_idle_seconds: 600,
+        prompts: None,
     };
     let policy = document(
         r#"{"name": "team/agents", "generation": 1,

@@ -15,7 +15,9 @@ mod doors;
 mod driver;
 mod drivers;
 mod large;
+mod messages;
 mod operator;
+mod prompts;
 mod rest;
 
 use std::collections::BTreeMap;
@@ -43,6 +45,7 @@ struct Scene {
     operator: Arc<Operator>,
     proxy: SocketAddr,
     admin: SocketAddr,
+    prompts: SocketAddr,
     spool: tempfile::TempDir,
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
@@ -113,6 +116,7 @@ impl Scene {
             host_aliases: BTreeMap::new(),
             durability: Durability::Spool,
             session_idle_seconds: 600,
+            prompts: None,
         };
         let given = Given {
             credential: Credential::EphemeralUser {
@@ -163,6 +167,7 @@ impl Scene {
                 address: None,
             },
             trust: None,
+            prompts: Some("127.0.0.1:0".parse().unwrap()),
             admin: Some("127.0.0.1:0".parse().unwrap()),
             recorder: proxy::recorder::Config::new(PathBuf::from(spool.path()), 1 << 30),
             resolve,
@@ -172,9 +177,10 @@ impl Scene {
         change(&mut config);
         let proxy = Proxy::bind(config).await.unwrap();
         let (address, admin) = (proxy.addresses()[0], proxy.admin_address().unwrap());
+        let prompts = proxy.prompt_address().unwrap();
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(proxy.serve(shutdown.clone()));
-        Self { account, operator, proxy: address, admin, spool, shutdown, serving }
+        Self { account, operator, proxy: address, admin, prompts, spool, shutdown, serving }
     }
 
     async fn driver(&self) -> Driver {
