@@ -316,7 +316,7 @@ fn prompted(digest: Digest) -> Fact {
 fn linked(id: &str) -> Fact {
     let sql = "SELECT count(*) FROM trees";
     let Fact::Attempted(plain) = attempted(id, sql, vec![], decision(Effect::Allow, "read")) else {
-        panic!("it is an attempt")
+        unreachable!("it is an attempt")
     };
     Fact::Attempted(Box::new(Attempted {
         prompt: Some(Prompt {

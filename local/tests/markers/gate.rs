@@ -37,6 +37,7 @@ impl Gate {
         }
         let (address, admin) = free_ports();
         let config = local::Config {
+            prompts: None,
             config: folder.clone(),
             listen: address,
             tls: None,
