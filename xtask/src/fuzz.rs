@@ -264,6 +264,8 @@ impl Run {
             .args(["--exact", "--nocapture", "--quiet", "--test-threads", "1"])
             .env("BOLERO_TEST_NAME", target.test)
             .env("BOLERO_LIBTEST_HARNESS", "1")
+            // A panic that is caught is no finding, and a backtrace of each takes most of the time.
+            .env("RUST_BACKTRACE", "0")
             // libFuzzer's own words are cut at spaces.
             .env("BOLERO_LIBFUZZER_ARGS", words.join(" "))
             .stdin(Stdio::null())

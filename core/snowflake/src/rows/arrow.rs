@@ -9,6 +9,7 @@ mod constant;
 mod search;
 
 use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -38,8 +39,7 @@ impl From<ArrowError> for RowsError {
 
 /// Masks an Arrow IPC stream.
 ///
-/// A malformed stream is an error; should the decoder itself panic on one, the caller's task ends, so callers run it
-/// as a task of its own.
+/// A malformed stream is an error.
 pub fn mask_stream(stream: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
     let mut batches = Batches::default();
     let mut masked = batches.push(stream, layout)?;
@@ -66,7 +66,7 @@ impl Batches {
         self.length += bytes.len() as u64;
         let mut bytes = Buffer::from(bytes);
         while !bytes.is_empty() {
-            let batch = self.decoder.decode(&mut bytes)?;
+            let batch = self.decode(&mut bytes)?;
             let Some(schema) = self.decoder.schema() else { continue };
             let (schema, writer) = match &mut self.writer {
                 Some(begun) => begun,
@@ -89,6 +89,16 @@ impl Batches {
         }
         masked.masked_cells += masked.found.values().sum::<u64>();
         Ok(masked)
+    }
+
+    /// Reads up to the end of a batch. The decoder takes a message's word for where its parts lie, and panics where that is
+    /// not in the message; nothing of it is used after that.
+    fn decode(&mut self, bytes: &mut Buffer) -> Result<Option<RecordBatch>, RowsError> {
+        let decoding = AssertUnwindSafe(|| self.decoder.decode(bytes));
+        match std::panic::catch_unwind(decoding) {
+            Ok(batch) => Ok(batch?),
+            Err(_) => Err(RowsError::Unreadable("a part lies outside of its message".to_owned())),
+        }
     }
 
     /// Ends the stream and gives what is left to write.

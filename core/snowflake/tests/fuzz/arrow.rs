@@ -32,7 +32,7 @@ const ENCODINGS: &[Encoding] = &[
     }),
     ("fixed", 0, |cells| {
         Arc::new(Int16Array::from_iter(
-            cells.iter().map(|cell| cell.map(|byte| i16::from(byte) * 129)),
+            cells.iter().map(|cell| cell.map(|byte| i16::from(byte) * 128)),
         ))
     }),
     ("fixed", 2, |cells| {
@@ -97,7 +97,7 @@ const ENCODINGS: &[Encoding] = &[
 ];
 
 fn wide(byte: u8) -> i64 {
-    i64::from(byte as i8) * 0x0101_0101_0101_0101
+    i64::from_be_bytes([byte; 8])
 }
 
 fn text(byte: u8) -> &'static str {
