@@ -64,6 +64,7 @@ impl Batches {
     pub(super) fn push(&mut self, bytes: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
         let mut masked = Masked::default();
         self.length += bytes.len() as u64;
+        let length = bytes.len();
         let mut bytes = Buffer::from(bytes);
         while !bytes.is_empty() {
             let batch = self.decode(&mut bytes)?;
@@ -84,8 +85,14 @@ impl Batches {
             masked.rows += rows;
             masked.masked_cells += rows * layout.masks.iter().flatten().count() as u64;
             let pass = self.pass.as_deref_mut();
+            // What comes out is about as long as what came in.
+            writer.get_mut().reserve(length);
             writer.write(&mask_batch(&batch, schema, layout, pass, &mut masked.found)?)?;
-            masked.bytes.append(writer.get_mut());
+            if masked.bytes.is_empty() {
+                std::mem::swap(&mut masked.bytes, writer.get_mut());
+            } else {
+                masked.bytes.append(writer.get_mut());
+            }
         }
         masked.masked_cells += masked.found.values().sum::<u64>();
         Ok(masked)

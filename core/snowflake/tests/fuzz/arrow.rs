@@ -9,8 +9,8 @@ use arrow_array::{
     Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, LargeStringArray, ListArray,
     NullArray, RecordBatch, StringArray, StructArray,
 };
-use arrow_buffer::NullBuffer;
-use arrow_ipc::reader::StreamReader;
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use policy::Mask;
@@ -228,8 +228,15 @@ fn through(stream: &[u8], columns: Vec<Column>, masks: &[Option<Mask>]) -> Optio
     Some(masked.bytes)
 }
 
+/// Reads as the sidecar does: a reader that pulls is stricter about messages of no type.
 fn read(stream: &[u8]) -> Result<Vec<RecordBatch>, ArrowError> {
-    StreamReader::try_new(stream, None)?.collect()
+    let (mut decoder, mut bytes, mut batches) =
+        (StreamDecoder::new(), Buffer::from(stream), Vec::new());
+    while !bytes.is_empty() {
+        batches.extend(decoder.decode(&mut bytes)?);
+    }
+    decoder.finish()?;
+    Ok(batches)
 }
 
 /// An array as texts, row by row; a dictionary is read through its keys.
