@@ -56,7 +56,7 @@ pub fn yaml() -> Result<Vec<(String, String)>, serde_yaml::Error> {
         .into_iter()
         .map(|definition| {
             let name = format!("{}.yaml", definition.spec.names.plural);
-            Ok((name, serde_yaml::to_string(&definition)?))
+            Ok((name, quoted(&serde_yaml::to_string(&definition)?)))
         })
         .collect()
 }
@@ -76,4 +76,21 @@ fn with_pending_phase(mut definition: CustomResourceDefinition) -> CustomResourc
         }
     }
     definition
+}
+
+/// Quotes the words that kubectl, which reads YAML 1.1, takes for truth values: `Off` is a word of ours.
+fn quoted(yaml: &str) -> String {
+    let mut out = String::with_capacity(yaml.len());
+    for line in yaml.lines() {
+        let (before, word) = line.rsplit_once(' ').unwrap_or(("", line));
+        let is_truth = ["on", "off", "yes", "no", "y", "n"];
+        let stands_alone = before.ends_with(':') || before.trim_start() == "-";
+        if stands_alone && is_truth.iter().any(|truth| word.eq_ignore_ascii_case(truth)) {
+            out.push_str(&format!("{before} '{word}'"));
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    out
 }

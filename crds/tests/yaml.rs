@@ -20,3 +20,19 @@ fn a_new_request_is_pending_before_anybody_wrote_its_status() {
     assert_eq!(status["default"]["phase"], "Pending");
     assert_eq!(version["selectableFields"][0]["jsonPath"], ".status.phase");
 }
+
+#[test]
+fn kubectl_reads_every_word_as_a_word() {
+    let (_, text) = crds::yaml().unwrap().remove(0);
+    let capture = text.split_once("capture:").unwrap().1;
+    assert!(capture.contains("default: 'Off'") && capture.contains("- 'Off'"), "{capture}");
+    let truth = |line: &&str| {
+        let word = line.rsplit([' ', ':']).next().unwrap_or_default().to_ascii_lowercase();
+        ["on", "off", "yes", "no", "y", "n"].contains(&word.as_str())
+            && (line.contains(": ") || line.trim_start().starts_with("- "))
+            && !line.contains("description:")
+    };
+    for (name, text) in crds::yaml().unwrap() {
+        assert_eq!(text.lines().find(truth), None, "{name}");
+    }
+}
