@@ -34,7 +34,6 @@ const STEPS: &[Step] = &[
     ("somebody else's statements", crate::corpus::run),
     ("ordinary analytics, and another's lineage", crate::analytics::run),
     ("the stand-in account's own tests", warehouse),
-    ("markers under every mask", crate::markers::run),
 ];
 
 /// Comes last, since it takes longest.
