@@ -22,14 +22,14 @@ use snowflake::query::Answer;
 use snowflake::rest::{self, Place, Reply, StatementRequest};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::refusal::{Form, Refusal};
+use super::router::{self, Brought};
 use super::session::{self, Session};
 use crate::Parts;
 use crate::statement::chunks::Served;
-use crate::statement::{Ask, Statement, rows};
+use crate::statement::{Statement, rows};
 
 /// Sessions that are remembered at most; those that are over are forgotten first.
 const MOST: usize = 1000;
@@ -98,32 +98,20 @@ async fn run(
     let asynchronous = flag(request.url, "async", false)?;
     let asked = StatementRequest::decode(request.body, asynchronous, &parts.limits.message)
         .map_err(malformed)?;
-    let mut query = asked.query;
-    let meaning = Sha256::digest(query.identity()).into();
-    let filtered = session::filter(&query.parameters)?;
-    query.parameters = filtered.passed;
+    let filtered = session::filter(&asked.query.parameters)?;
     let session = session(request, &asked.place, parts).await?;
-    let request_id = session::request_id(request.url)?;
-    let ask = Ask {
-        id: Uuid::now_v7(),
-        request_id: request_id.clone(),
-        request: query,
-        count: filtered.count.unwrap_or(session.count),
-        part: None,
-        stripped: filtered.stripped,
+    let brought = Brought {
+        request: asked.query,
+        filtered,
+        request_id: session::request_id(request.url)?,
         accept: HeaderValue::from_static("application/json"),
         // The parts of a result are asked for by number here; nobody sees these links.
         base: String::new(),
-        traceparent: super::router::traceparent(request.headers),
+        traceparent: router::traceparent(request.headers),
         since,
-        cancel: CancellationToken::new(),
     };
-    let start = || Statement::start(ask, meaning, Arc::clone(&session), Arc::clone(parts));
-    let statement = session.statement(&request_id, parts.limits.statements, start)?;
-    if statement.meaning != meaning {
-        return Err(session::reused());
-    }
-    let within = if asynchronous { Duration::from_millis(50) } else { parts.timings.answer_within };
+    let started = brought.start(&session, parts)?;
+    let (statement, within) = started.ok_or_else(session::reused)?;
     react(&statement, within, request.url).await
 }
 

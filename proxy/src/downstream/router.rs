@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::Body;
 use super::refusal::{Form, Refusal};
 use super::rest;
-use super::session::{self, Session};
+use super::session::{self, Filtered, Session};
 use crate::Parts;
 use crate::statement::chunks::Served;
 use crate::statement::{Ask, Statement, rows};
@@ -210,35 +210,70 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
             let filtered = session::filter(&request.parameters)?;
             Ok((request, filtered))
         });
-    let (mut request, filtered) = match decoded {
+    let (request, filtered) = match decoded {
         Ok(decoded) => decoded,
         Err(refusal) => return Err(noted(&session, refusal).await),
     };
-    let meaning = Sha256::digest(request.identity()).into();
-    request.parameters = filtered.passed;
-    let asynchronous = request.asynchronous;
-    let request_id = session::request_id(&from.url)?;
-    let ask = Ask {
-        id: Uuid::now_v7(),
-        request_id: request_id.clone(),
+    let brought = Brought {
         request,
-        count: filtered.count.unwrap_or(session.count),
-        stripped: filtered.stripped,
-        part: None,
+        filtered,
+        request_id: session::request_id(&from.url)?,
         accept: from.accept(),
         base: from.base(),
         traceparent: traceparent(&from.headers),
         since,
-        cancel: CancellationToken::new(),
     };
-    let start = || Statement::start(ask, meaning, Arc::clone(&session), Arc::clone(parts));
-    let statement = session.statement(&request_id, parts.limits.statements, start)?;
-    if statement.meaning != meaning {
+    let Some((statement, within)) = brought.start(&session, parts)? else {
         return Err(noted(&session, session::reused()).await);
-    }
-    // Who comes back later is told so at once, unless it is already over.
-    let within = if asynchronous { Duration::from_millis(50) } else { parts.timings.answer_within };
+    };
     Ok(answer(&statement, statement.id, within).await)
+}
+
+/// A statement as a request brought it, and what its answer needs of the request.
+pub(super) struct Brought {
+    pub(super) request: QueryRequest,
+    pub(super) filtered: Filtered,
+    pub(super) request_id: String,
+    pub(super) accept: HeaderValue,
+    pub(super) base: String,
+    pub(super) traceparent: Option<String>,
+    pub(super) since: Instant,
+}
+
+impl Brought {
+    /// Starts it, or finds what the same request id started, and says how long to wait for the answer; none where that
+    /// id came before with another meaning.
+    pub(super) fn start(
+        mut self,
+        session: &Arc<Session>,
+        parts: &Arc<Parts>,
+    ) -> Result<Option<(Arc<Statement>, Duration)>, Refusal> {
+        let meaning = Sha256::digest(self.request.identity()).into();
+        self.request.parameters = self.filtered.passed;
+        // Who comes back later is told so at once, unless it is already over.
+        let within = if self.request.asynchronous {
+            Duration::from_millis(50)
+        } else {
+            parts.timings.answer_within
+        };
+        let request_id = self.request_id.clone();
+        let ask = Ask {
+            id: Uuid::now_v7(),
+            request_id: self.request_id,
+            request: self.request,
+            count: self.filtered.count.unwrap_or(session.count),
+            part: None,
+            stripped: self.filtered.stripped,
+            accept: self.accept,
+            base: self.base,
+            traceparent: self.traceparent,
+            since: self.since,
+            cancel: CancellationToken::new(),
+        };
+        let start = || Statement::start(ask, meaning, Arc::clone(session), Arc::clone(parts));
+        let statement = session.statement(&request_id, parts.limits.statements, start)?;
+        Ok((statement.meaning == meaning).then_some((statement, within)))
+    }
 }
 
 /// The statement's answer, or that it is not done yet.
