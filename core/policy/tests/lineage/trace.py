@@ -23,6 +23,9 @@ from sqlglot.schema import MappingSchema
 
 DIALECT = "snowflake"
 
+# What the other tables of cases in its folder share.
+SETTING = "setting.yaml"
+
 
 @dataclass
 class Group:
@@ -44,7 +47,7 @@ class Group:
         statements = []
         for sql in self.statements:
             try:
-                statements.append({"sql": sql, "columns": self.columns(sql, known, views)})
+                statements.append(self.statement(sql, known, views))
             except (SqlglotError, ValueError, RecursionError) as error:
                 statements.append({"sql": sql, "error": str(error).splitlines()[0]})
         return {
@@ -56,11 +59,18 @@ class Group:
             "statements": statements,
         }
 
-    def columns(self, sql: str, known: MappingSchema, views: dict[str, exp.Query]) -> list[list[str]]:
+    def statement(self, sql: str, known: MappingSchema, views: dict[str, exp.Query]) -> dict[str, object]:
+        """What is known of one statement: of each column of its result, or of what it puts elsewhere."""
+        statement = parse_one(sql, dialect=DIALECT)
+        if isinstance(statement, exp.Query):
+            return {"sql": sql, "columns": self.columns(statement, known, views)}
+        if isinstance(statement, (exp.Create, exp.Insert)) and isinstance(statement.expression, exp.Query):
+            return {"sql": sql, "flows": sorted(set().union(*self.columns(statement.expression, known, views)))}
+        raise ValueError("neither a query nor made from one")
+
+    def columns(self, query: exp.Query, known: MappingSchema, views: dict[str, exp.Query]) -> list[list[str]]:
         """The sources of each output column, in order."""
-        query = self.placed(parse_one(sql, dialect=DIALECT))
-        if not isinstance(query, exp.Query):
-            raise ValueError("not a query")
+        query = self.placed(query)
         if query.find(exp.MatchRecognize):
             raise ValueError("SQLGlot passes over MATCH_RECOGNIZE")
         query = exp.expand(query, views, dialect=DIALECT, copy=True)
@@ -130,13 +140,17 @@ def groups(queries: Path, cases: Path) -> list[Group]:
         schema = name.upper()
         tables = {f"BENCH.{schema}.{table}": columns for table, columns in benchmark["tables"].items()}
         found.append(Group(name, "BENCH", schema, tables, statements=benchmark["queries"]))
-    for path in sorted(cases.glob("*.yaml")):
-        text = yaml.safe_load(path.read_text())
+    for path in sorted(cases.rglob("*.yaml")):
+        if path.name == SETTING:
+            continue
+        setting = path.with_name(SETTING)
+        text = yaml.safe_load((setting.read_text() if setting.exists() else "") + path.read_text())
         session = text["session"]
         if session.get("ignore_case") or session.get("schema") is None:
             continue
         statements = [case["sql"] for case in text["cases"]]
-        found.append(Group(path.stem, session["database"], session["schema"], text.get("tables", {}),
+        name = path.relative_to(cases).with_suffix("").as_posix()
+        found.append(Group(name, session["database"], session["schema"], text.get("tables", {}),
                            text.get("views", {}), statements))
     return found
 
