@@ -106,6 +106,11 @@ fn touches_what_it_names(text: &str, pieces: &[Piece], analysis: &Analysis) {
         if !matches!(word(from), "FROM" | "JOIN") || word(from.wrapping_sub(1)) == "DISTINCT" {
             continue;
         }
+        // Behind a dot it is the name of a field, whoever reads it, unless the dot ends a number.
+        let is_number = word(from.wrapping_sub(2)).starts_with(|first: char| first.is_ascii_digit());
+        if sign(from.wrapping_sub(1)) == "." && !is_number {
+            continue;
+        }
         // The last part of a name with dots.
         let mut last = from + 1;
         while identifier(last).is_some() && sign(last + 1) == "." {
