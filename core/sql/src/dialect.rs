@@ -69,7 +69,7 @@ fn problem(reason: Reason, message: &str) -> Problem {
 }
 
 /// Compares the parser's tokens with ours. Punctuation is compared character by character: how it is grouped is
-/// the parser's affair, where it stands is not.
+/// the parser's affair, where it stands is not, so the characters of a group stand side by side.
 fn agree<'a>(
     text: &str,
     ours: &[Token],
@@ -111,10 +111,15 @@ fn agree<'a>(
                     (Some("<"), Some(">")) | (Some("!"), Some("="))
                 )
             }
-            punctuation => punctuation
-                .to_string()
-                .chars()
-                .all(|character| ours.next().is_some_and(|own| own.is_symbol(text, character))),
+            punctuation => {
+                let mut end = None;
+                punctuation.to_string().chars().all(|character| {
+                    ours.next().is_some_and(|own| {
+                        let adjoins = end.replace(own.end).is_none_or(|end| end == own.start);
+                        adjoins && own.is_symbol(text, character)
+                    })
+                })
+            }
         };
         if !same {
             return Err(problem(

@@ -24,12 +24,15 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
 _TRANSLATIONS = 2000
+_MEMORY = "4GB"  # a recursion without an end must fail, and not take the machine with it
 _EFFECTS = ("seed", "result_scan_sfqid", "put_stage_data", "list_stage_name")
 
 
 class Engine:
     def __init__(self) -> None:
         self._fakesnow = FakeSnow(create_database_on_connect=False, create_schema_on_connect=False)
+        limits = f"SET memory_limit = '{_MEMORY}'; SET max_temp_directory_size = '0KB'"
+        self._fakesnow.duck_conn.execute(limits)
         self._translations: dict[tuple, str | None] = {}
 
     def connect(self) -> "Connection":

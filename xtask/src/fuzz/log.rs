@@ -1,6 +1,6 @@
 //! What was fuzzed, for how long and with what result: a line per run in `docs/fuzzing.md`.
 
-use std::io::Write as _;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,15 +18,19 @@ pub(super) struct Entry<'a> {
     pub(super) findings: usize,
 }
 
-/// Adds a line to the table, which is the end of the page.
+/// Adds a line to the page's table.
 pub(super) fn append(line: &str) -> Result<()> {
-    let page = workspace::root().join("docs/fuzzing.md");
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .open(&page)
-        .with_context(|| format!("open {}", page.display()))?;
-    writeln!(file, "{line}")?;
-    Ok(())
+    let path = workspace::root().join("docs/fuzzing.md");
+    let page = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let page = with(&page, line).with_context(|| format!("{} has no table", path.display()))?;
+    fs::write(&path, page).with_context(|| format!("write {}", path.display()))
+}
+
+/// A page with one line more in its last table.
+fn with(page: &str, line: &str) -> Option<String> {
+    let last = page.rfind("\n|")? + 1;
+    let end = page[last..].find('\n').map_or(page.len(), |length| last + length);
+    Some(format!("{}\n{line}{}", &page[..end], &page[end..]))
 }
 
 pub(super) fn line(entry: &Entry<'_>) -> String {
@@ -65,6 +69,16 @@ fn reached(said: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_added_to_the_last_table() {
+        assert_eq!(
+            with("a\n| b |\n| c |\n\nd\n", "| e |").unwrap(),
+            "a\n| b |\n| c |\n| e |\n\nd\n"
+        );
+        assert_eq!(with("a\n| b |\n", "| e |").unwrap(), "a\n| b |\n| e |\n");
+        assert_eq!(with("a\n", "| e |"), None);
+    }
 
     #[test]
     fn a_line_says_what_was_reached() {
