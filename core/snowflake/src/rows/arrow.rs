@@ -6,6 +6,7 @@
 //! schema.
 
 mod constant;
+mod dictionary;
 mod search;
 
 use std::borrow::Cow;
@@ -27,6 +28,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 
 use super::{Column, Findings, Kind, Layout, Mask, Masked, Pass, RowsError, Value};
+use dictionary::plain;
 use search::Searching;
 
 impl From<ArrowError> for RowsError {
@@ -164,6 +166,7 @@ fn mask_batch(
                 match mask.constant(column) {
                     Some(constant) => constant::fill(array.as_ref(), &constant, written, column)?,
                     None => {
+                        dictionary::bounded(array)?;
                         let physical = plain(array.data_type());
                         let values = mask_values(array.as_ref(), &physical, column, mask.as_ref());
                         build(values, written, column)?
@@ -171,6 +174,7 @@ fn mask_batch(
                 }
             }
             (None, Some(pass)) if layout.is_searched(position) => {
+                dictionary::bounded(array)?;
                 Searching { position, column, pass: &mut **pass }.array(array, found)?
             }
             (None, _) => Arc::clone(array),
@@ -184,14 +188,6 @@ fn masked_type(physical: DataType, column: &Column) -> DataType {
     match column.kind {
         Kind::Fixed => masked_width(physical),
         _ => physical,
-    }
-}
-
-/// The type of a dictionary's values: masked and searched columns have no dictionary, which would keep what no row shows.
-fn plain(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, values) => values.as_ref().clone(),
-        other => other.clone(),
     }
 }
 

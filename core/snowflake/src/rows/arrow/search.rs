@@ -12,7 +12,8 @@ use arrow_data::transform::MutableArrayData;
 use arrow_schema::DataType;
 
 use super::super::{Column, Findings, Pass, RowsError, Value};
-use super::{Reader, build, plain};
+use super::dictionary::plain;
+use super::{Reader, build};
 
 /// One column in the hands of a pass.
 pub(super) struct Searching<'s> {
