@@ -45,6 +45,11 @@ fn read(text: &str, tokens: &[Token], chained: bool) -> Result<ast::Statement, P
         Parser::new(&dialect).with_tokens_with_locations(theirs).with_recursion_limit(RECURSION);
     let mut statements =
         parser.parse_statements().map_err(|error| problem(Reason::Syntax, &error.to_string()))?;
+    // The parser takes the word END for the end of a list of statements, and leaves what follows unread.
+    let rest = parser.peek_token();
+    if rest.token != Theirs::EOF {
+        return Err(problem(Reason::Syntax, &format!("the statement ends before `{rest}`")));
+    }
     match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),
         (None, _) => Err(problem(Reason::Empty, "there is no statement")),
