@@ -104,6 +104,16 @@ pub(super) const CLIENTS: &[Client] = &[
         without: &[NO_WAY_OF_ITS_OWN],
         unable: &[],
     },
+    Client {
+        name: "sqlalchemy",
+        package: "snowflake-sqlalchemy",
+        runtime: Runtime::Python("sqlalchemy", "alchemy.py"),
+        rows: MILLION,
+        strict: Some(|| json!({"ocsp_fail_open": false, "disable_ocsp_checks": false})),
+        plain: Some(by_parts),
+        without: &[(Cell::Cancel, "it has no call for it"), (Cell::Async, "it has no call for it")],
+        unable: &[],
+    },
 ];
 
 const NO_WAY_OF_ITS_OWN: (Cell, &str) = (Cell::Own, "SQL is all it has");
