@@ -158,9 +158,10 @@ fn follow(scene: &mut Scene, analysis: &Analysis) {
         (Word::UseWarehouse, [warehouse]) => session.warehouse = Some(warehouse.clone()),
         _ => {}
     }
-    session.variables.follow(analysis);
+    session.begin(analysis);
+    session.end(analysis);
     if analysis.temporary {
-        session.temporary.extend(analysis.touched(Access::Create).cloned());
+        return;
     }
     // What was made, changed or dropped is no longer what the catalog says. What it became, the text has to say: there is
     // nobody to ask.
@@ -188,8 +189,8 @@ impl Answer {
 
     fn of(analysis: &Analysis, decision: &Decision) -> Self {
         let mut masks: Vec<usize> = decision.masks.iter().map(|mask| mask.position).collect();
-        // What names an earlier statement is answered by the sidecar that ran it; here is none.
-        let is_foreign = analysis.form != Form::Ordinary;
+        // The rows of an earlier statement are answered by the sidecar that kept them; here is none.
+        let is_foreign = matches!(analysis.form, Form::ResultScan { .. });
         let (verdict, code, reason) = match decision.effect {
             Effect::Deny => ("deny".to_owned(), decision.code(), refusal(decision)),
             _ if is_foreign => (

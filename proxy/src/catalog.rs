@@ -121,7 +121,7 @@ impl Catalog {
             return;
         }
         let mut state = self.state();
-        let is_kept = |known: &Name| !names.iter().any(|changed| holds(changed, known));
+        let is_kept = |known: &Name| !names.iter().any(|changed| changed.holds(known));
         state.learned.retain(|known, _| is_kept(known));
         for name in names {
             state.absent.remove(name);
@@ -145,14 +145,6 @@ impl Catalog {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the object is the one that changed, or in the schema or database that did.
-fn holds(changed: &Name, object: &Name) -> bool {
-    let Name { database, schema, object: name } = changed;
-    *database == object.database
-        && (schema.is_empty() || *schema == object.schema)
-        && (name.is_empty() || *name == object.object)
 }
 
 fn word(name: &Name) -> CatalogName {

@@ -20,7 +20,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderValue;
-use recording::Digest;
 use snowflake::query::QueryRequest;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -28,7 +27,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Parts;
-use crate::downstream::body::Taken;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::session::Session;
 use crate::recorder::Attempt;
@@ -57,8 +55,6 @@ pub(crate) struct Ask {
     pub(crate) base: String,
     /// The trace it belongs to, as its request says.
     pub(crate) traceparent: Option<String>,
-    /// The memory that its body takes.
-    pub(crate) room: Taken,
     /// When it came.
     pub(crate) since: Instant,
     /// It is to end.
@@ -105,12 +101,8 @@ async fn carry_out(
     // Counted once, when it is settled whether it runs.
     parts.metrics.decided(word, judged.is_ok());
     let judged = judged?;
-    match &judged.verdict {
-        Verdict::Own(statement) => {
-            return rows::relay_again(ask, statement, attempt, session).await;
-        }
-        Verdict::Cancel(statement) => return rows::cancel(ask, statement, attempt, &judged).await,
-        Verdict::Decided(_) | Verdict::Refused(_) => {}
+    if let Verdict::Own(statement) = &judged.verdict {
+        return rows::relay_again(ask, statement, attempt).await;
     }
     session.about_to_run(judged.analyses());
     let lease = session.upstream.lease().await.map_err(End::upstream)?;
@@ -161,8 +153,7 @@ pub(crate) struct Statement {
 enum Body {
     Running,
     Kept(Bytes),
-    /// It can be fetched again, and then has these rows.
-    Dropped(Option<Digest>),
+    Dropped,
 }
 
 impl Statement {
@@ -200,9 +191,9 @@ impl Statement {
                 session.also_known_as(query_id, &this);
             }
             let body = std::mem::take(&mut outcome.body);
-            *this.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Kept(body);
+            *this.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Kept(body.clone());
             done.send_replace(Some(Arc::new(outcome)));
-            parts.answers.keep(&this);
+            parts.answers.keep(&this, body.len());
         });
         statement
     }
@@ -226,23 +217,12 @@ impl Statement {
         self.outcome.borrow().is_some()
     }
 
-    /// The answer's bytes; where they were dropped, the digest of their rows.
-    pub(crate) fn body(&self) -> Result<Bytes, Option<Digest>> {
+    /// The answer's bytes, unless they were dropped.
+    pub(crate) fn body(&self) -> Option<Bytes> {
         match &*self.body.lock().unwrap_or_else(PoisonError::into_inner) {
-            Body::Kept(bytes) => Ok(bytes.clone()),
-            Body::Dropped(rows) => Err(*rows),
-            Body::Running => Err(None),
+            Body::Kept(bytes) => Some(bytes.clone()),
+            Body::Running | Body::Dropped => None,
         }
-    }
-
-    /// How many bytes of it are kept.
-    pub(crate) fn kept(&self) -> usize {
-        self.body().map_or(0, |body| body.len())
-    }
-
-    /// Whether its bytes could be had again.
-    pub(crate) fn can_drop(&self) -> bool {
-        self.kept() > 0 && self.outcome().is_some_and(|outcome| outcome.again.is_some())
     }
 
     /// Somebody got the answer.
@@ -257,10 +237,7 @@ impl Statement {
 
     /// Gives the answer's memory back; the id keeps its place.
     pub(crate) fn drop_body(&self) {
-        if let Ok(body) = self.body() {
-            let dropped = Body::Dropped(rows::rows_of(&body));
-            *self.body.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
-        }
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Dropped;
     }
 
     /// Somebody asked how it is doing: its client is there.

@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sql::{Access, Against, Analysis, Column, Form, Lineage, Name, Reason, Risk, Word};
+use sql::{
+    Access, Against, Analysis, Column, Form, Lineage, Name, Reason, Risk, Temporaries, Word,
+};
 
 use crate::compile::{Approval, Denied, Detecting, Entry, no_policy};
 use crate::document::{MaskMethod, PredicateUse, Privilege, RuleEffect, TruncateUnit};
@@ -39,7 +41,12 @@ impl Policy {
         if let Some(entry) = selected.iter().find(|entry| !entry.problems.is_empty()) {
             return self.refused(invalid(entry));
         }
-        let judge = Judge { selected: &selected, principal: request.principal, analysis };
+        let judge = Judge {
+            selected: &selected,
+            principal: request.principal,
+            analysis,
+            temporary: &request.session.temporary,
+        };
         let mut decision = Decision {
             effect: Effect::Allow,
             demands: Vec::new(),
@@ -126,6 +133,7 @@ struct Judge<'a> {
     selected: &'a [&'a Entry],
     principal: &'a Principal,
     analysis: &'a Analysis,
+    temporary: &'a Temporaries,
 }
 
 /// An approval is for one text: what a variable in it holds can change until it runs.
@@ -244,7 +252,8 @@ impl<'a> Judge<'a> {
         let known = || self.analysis.tables.iter().chain(&self.analysis.others);
         self.analysis
             .touched(Access::Create)
-            .find(|name| self.has_masks() && known().any(|object| object.name == **name))
+            .filter(|name| self.has_masks() && !self.temporary.has(name))
+            .find(|name| known().any(|object| object.name == **name))
     }
 
     fn denied_kinds(&self) -> Vec<Finding> {

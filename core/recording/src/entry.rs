@@ -340,9 +340,7 @@ impl Decision {
     /// The earlier statement of the session from which it was answered, where the account had no part in it.
     #[must_use]
     pub fn answered_from(&self) -> Option<&str> {
-        let reason = &self.reason;
-        let earlier = reason.strip_prefix("ResultOf ").or_else(|| reason.strip_prefix("CancelOf "));
-        earlier.filter(|_| self.effect == Effect::Allow)
+        self.reason.strip_prefix("ResultOf ").filter(|_| self.effect == Effect::Allow)
     }
 }
 

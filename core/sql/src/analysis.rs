@@ -38,6 +38,9 @@ pub struct Analysis {
     pub made: Option<Object>,
     /// It makes a temporary object, which could take the place of a table for the rest of the session.
     pub temporary: bool,
+    /// The names that it takes for temporary objects and that the catalog does not have. Whoever can ask whether
+    /// something is called that asks, as for what is missing; that nothing is, is as it should be.
+    pub takes: BTreeSet<Name>,
     /// Why it deserves a second look.
     pub risks: BTreeSet<Risk>,
     /// Functions that are not pure built-ins, qualified where the text or the session say so, as stored.
@@ -98,11 +101,6 @@ pub enum Form {
     /// Exactly `SELECT * FROM TABLE(RESULT_SCAN('<id>'))`: the rows of an earlier statement, which the proxy may
     /// answer itself if the id is the session's own. It is never sent upstream.
     ResultScan {
-        /// The query id as written.
-        query_id: String,
-    },
-    /// Exactly `SELECT SYSTEM$CANCEL_QUERY('<id>')`: the proxy ends the statement itself if it is the session's own.
-    CancelQuery {
         /// The query id as written.
         query_id: String,
     },
@@ -254,6 +252,12 @@ pub enum Sink {
 }
 
 impl Analysis {
+    /// The names that the catalog should be asked for before the text is judged.
+    #[must_use]
+    pub fn asks(&self) -> BTreeSet<Name> {
+        self.missing.union(&self.takes).cloned().collect()
+    }
+
     /// Names of the objects that are touched this way, each once.
     pub fn touched(&self, access: Access) -> impl Iterator<Item = &Name> {
         self.objects.iter().filter(move |touch| touch.access == access).map(|touch| &*touch.name)

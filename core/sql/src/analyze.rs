@@ -85,8 +85,8 @@ fn understand(
         let is_read = |problem: &Problem| matches!(problem.reason, Reason::Name | Reason::Pinned);
         analysis.parsed = read.as_ref().err().is_none_or(is_read);
         read
-    } else if let Some(form) = command::form(text, tokens) {
-        analysis.form = form;
+    } else if let Some(query_id) = command::result_scan(text, tokens) {
+        analysis.form = Form::ResultScan { query_id };
         analysis.lineage = Lineage::Metadata;
         analysis.parsed = true;
         Ok(())
@@ -161,6 +161,7 @@ fn explain(
     analysis.tables = plan.tables;
     analysis.others = plan.others;
     analysis.temporary = plan.temporary;
+    analysis.takes = plan.takes;
     analysis.risks = plan.risks;
     analysis.functions = plan.functions;
     analysis.variables = plan.variables;
@@ -235,6 +236,7 @@ impl Analysis {
             others: Vec::new(),
             made: None,
             temporary: false,
+            takes: BTreeSet::new(),
             risks,
             functions: BTreeSet::new(),
             lineage: Lineage::Unknown("the statement is not understood".into()),

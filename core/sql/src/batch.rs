@@ -79,6 +79,7 @@ impl Analysis {
             all.tables.extend(other.tables.iter().cloned());
             all.others.extend(other.others.iter().cloned());
             all.temporary |= other.temporary;
+            all.takes.extend(other.takes.iter().cloned());
             all.risks.extend(other.risks.iter().copied());
             all.functions.extend(other.functions.iter().cloned());
             all.variables.extend(other.variables.iter().cloned());

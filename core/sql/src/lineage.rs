@@ -52,8 +52,8 @@ pub(crate) struct Resolver<'a> {
     database: Option<String>,
     schema: Option<String>,
     columns: Vec<Column>,
-    /// The columns of the objects read so far.
-    fields: HashMap<Name, Fields>,
+    /// The columns of the objects read so far; of one name a temporary one is another object.
+    fields: HashMap<(Name, bool), Fields>,
     /// Views that are being followed, outermost first.
     inside: Vec<Arc<Name>>,
     /// CTEs with a set operation that are being defined: whether their name means them or an object is unclear.
@@ -67,6 +67,7 @@ pub(crate) struct Resolver<'a> {
     uses: Vec<(Place, Vec<Id>, Steering)>,
     flows: Vec<(Vec<Id>, Sink)>,
     missing: BTreeSet<Name>,
+    takes: BTreeSet<Name>,
     tables: HashMap<Name, Arc<crate::Object>>,
     /// Why the columns of the result cannot be known, where only the data says which there are.
     boundless: Option<&'static str>,
@@ -99,6 +100,7 @@ impl<'a> Resolver<'a> {
             uses: Vec::new(),
             flows: Vec::new(),
             missing: BTreeSet::new(),
+            takes: BTreeSet::new(),
             tables: HashMap::new(),
             boundless: None,
         }
@@ -127,6 +129,7 @@ impl<'a> Resolver<'a> {
         analysis.functions.extend(self.functions.iter().cloned());
         analysis.variables.extend(self.variables.iter().cloned());
         analysis.missing.extend(self.missing.iter().cloned());
+        analysis.takes.extend(self.takes.iter().cloned());
         let mut seen = std::collections::HashSet::new();
         for found in &self.uses {
             if !seen.insert(found) {
@@ -213,8 +216,26 @@ impl<'a> Resolver<'a> {
 
     /// Notes the name as missing where the catalog does not have it.
     pub(crate) fn exists(&mut self, name: &Name) {
-        if self.catalog.get(name).is_none() {
+        if self.known(name).is_none() {
             self.missing.insert(name.clone());
+        }
+    }
+
+    /// The object of that name: the session's temporary one, or the account's.
+    pub(crate) fn known(&self, name: &Name) -> Option<&Arc<crate::Object>> {
+        self.temporary(name).or_else(|| self.catalog.get(name))
+    }
+
+    /// The session's temporary object of that name. In a view of the account the name does not mean it.
+    fn temporary(&self, name: &Name) -> Option<&Arc<crate::Object>> {
+        let own = &self.session.temporary;
+        own.get(name).filter(|_| self.inside.iter().all(|view| own.has(view)))
+    }
+
+    /// A temporary object is about to take the name.
+    pub(crate) fn claim(&mut self, name: &Name) {
+        if self.known(name).is_none() {
+            self.takes.insert(name.clone());
         }
     }
 
@@ -276,16 +297,6 @@ impl<'a> Resolver<'a> {
     /// This many columns are made.
     fn widen(&mut self, columns: usize) -> Result<(), Problem> {
         self.look_through(columns.saturating_mul(COLUMN))
-    }
-
-    /// The number of a base column, whichever way it was met.
-    fn known_id(&mut self, column: &Column) -> Result<Id, Problem> {
-        self.look_through(self.columns.len())?;
-        let known = self.columns.iter().position(|known| known == column);
-        Ok(match known.and_then(|at| Id::try_from(at).ok()) {
-            Some(id) => id,
-            None => self.id(&column.object, &column.name),
-        })
     }
 
     /// One step deeper into the tree.

@@ -36,6 +36,15 @@ impl Name {
         }
     }
 
+    /// Whether it is the object, or the schema or database that the object is in.
+    #[must_use]
+    pub fn holds(&self, object: &Self) -> bool {
+        let Self { database, schema, object: name } = self;
+        *database == object.database
+            && (schema.is_empty() || *schema == object.schema)
+            && (name.is_empty() || *name == object.object)
+    }
+
     /// The parts that are there.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         [&self.database, &self.schema, &self.object]

@@ -542,6 +542,9 @@ fn create_table(
     let name = Arc::new(resolver.name(&table.name)?);
     analysis.temporary = table.temporary || table.volatile;
     create(&name, table.or_replace || analysis.words.len() > 1, resolver);
+    if analysis.temporary {
+        resolver.claim(&name);
+    }
     for column in &table.columns {
         for option in &column.options {
             column_option(&option.option, resolver)?;
@@ -558,10 +561,9 @@ fn create_table(
             resolver.flow(field.provenance.sources, Sink::Table(Arc::clone(&name)));
         }
     }
-    if table.clone.is_none() && table.like.is_none() {
-        analysis.made = made(&name, columns);
-    }
+    let mut model = None;
     if let Some(source) = &table.clone {
+        model = Some(Arc::new(resolver.name(source)?));
         resolver.flow_of_all(source, &Sink::Table(Arc::clone(&name)))?;
     }
     if let Some(
@@ -570,8 +572,20 @@ fn create_table(
     {
         let source = Arc::new(resolver.name(&like.name)?);
         resolver.exists(&source);
-        resolver.touch(source, Access::Read);
+        resolver.touch(Arc::clone(&source), Access::Read);
+        model = Some(source);
     }
+    let there = resolver.known(&name).filter(|_| table.if_not_exists);
+    let model = model.and_then(|model| resolver.known(&model));
+    analysis.made = match (there, model) {
+        (Some(there), _) => Some(Object::clone(there)),
+        (None, Some(model)) => Some(Object {
+            name: Name::clone(&name),
+            columns: model.columns.clone(),
+            definition: Definition::Table,
+        }),
+        (None, None) => made(&name, columns),
+    };
     Ok(())
 }
 
@@ -600,6 +614,9 @@ fn create_view(
     let name = Arc::new(resolver.name(&view.name)?);
     analysis.temporary = view.temporary;
     create(&name, view.or_replace || view.or_alter || analysis.words.len() > 1, resolver);
+    if view.temporary {
+        resolver.claim(&name);
+    }
     if view.to.is_some() {
         return Err(unsupported("TO of a view"));
     }

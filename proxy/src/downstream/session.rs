@@ -29,9 +29,6 @@ use crate::statement::Statement;
 use crate::telemetry::OutcomeLabels;
 use crate::upstream::{self, credentials::SessionKey};
 
-/// Results of a session that other statements of it may read.
-const RESULTS: usize = 256;
-
 /// Digest of a token: what is kept of it.
 type TokenDigest = [u8; 32];
 
@@ -421,29 +418,16 @@ impl Session {
         }
     }
 
-    /// Statements are about to run: from now on the session's variables may hold what they set.
+    /// Statements are about to run.
     pub(crate) fn about_to_run<'a>(&self, analyses: impl Iterator<Item = &'a sql::Analysis>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        analyses.for_each(|analysis| state.variables.follow(analysis));
+        analyses.for_each(|analysis| state.begin(analysis));
     }
 
-    /// Temporary objects that a statement made.
-    pub(crate) fn made_temporary(&self, names: impl IntoIterator<Item = sql::Name>) {
+    /// They ran.
+    pub(crate) fn ran<'a>(&self, analyses: impl Iterator<Item = &'a sql::Analysis>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.temporary.extend(names);
-    }
-
-    /// From now on other statements may read the result of this one.
-    pub(crate) fn read_by(&self, query_id: Uuid, earlier: Option<sql::Earlier>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let results = Arc::make_mut(&mut state.results);
-        if let Some(earlier) = earlier {
-            results.insert(query_id.to_string(), Arc::new(earlier));
-        }
-        // The account's ids begin with a time, so the first is the oldest.
-        if results.len() > RESULTS {
-            results.pop_first();
-        }
+        analyses.for_each(|analysis| state.end(analysis));
     }
 
     /// Its state as records have it.

@@ -66,8 +66,6 @@ pub(crate) enum Verdict {
     Decided(Box<policy::Decision>),
     /// It asks for the result of this earlier statement of the session, which is answered from here.
     Own(Arc<Statement>),
-    /// It ends this earlier statement of the session, which is done from here.
-    Cancel(Arc<Statement>),
     /// It is refused whatever the policy says.
     Refused(Refusal),
 }
@@ -116,10 +114,7 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         (Ok(()), Some(ruling), requests) => match (&texts, learned, requests) {
             (Err(refusal), ..) => Verdict::Refused(refusal.clone()),
             (_, _, [lone]) if let SqlForm::ResultScan { query_id } = &lone.analysis.form => {
-                own(query_id, session, Verdict::Own)
-            }
-            (_, _, [lone]) if let SqlForm::CancelQuery { query_id } = &lone.analysis.form => {
-                own(query_id, session, Verdict::Cancel)
+                own(query_id, session)
             }
             (_, Err(refusal), _) => Verdict::Refused(refusal),
             (_, Ok(()), [lone]) => Verdict::Decided(Box::new(ruling.policy.decide(lone))),
@@ -183,10 +178,10 @@ async fn understand(
 ) -> (Analysis, Result<(), Refusal>) {
     let mut analysis = analyze(text, state, parts).await;
     for _ in 0..ROUNDS {
-        if analysis.missing.is_empty() {
+        let before = analysis.asks();
+        if before.is_empty() {
             break;
         }
-        let before = analysis.missing.clone();
         if let Err(error) = parts.catalog.learn(&parts.operator, &session.id, &before).await {
             let refusal = Refusal::denied(
                 "FG-2012",
@@ -198,7 +193,7 @@ async fn understand(
             return (analysis, Err(refusal));
         }
         analysis = analyze(text, state, parts).await;
-        if analysis.missing == before {
+        if analysis.asks() == before {
             break;
         }
     }
@@ -255,11 +250,11 @@ fn no_policy() -> Refusal {
     )
 }
 
-/// What is done with the session's own earlier statement.
-fn own(query_id: &str, session: &Session, then: fn(Arc<Statement>) -> Verdict) -> Verdict {
+/// The session's own earlier statement.
+fn own(query_id: &str, session: &Session) -> Verdict {
     let found = Uuid::try_parse(query_id).ok().and_then(|id| session.by_id(id));
     match found {
-        Some(statement) => then(statement),
+        Some(statement) => Verdict::Own(statement),
         None => Verdict::Refused(Refusal::denied(
             "FG-6005",
             "the query id is not one of this session; use ids that this session returned",

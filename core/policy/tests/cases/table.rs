@@ -67,18 +67,25 @@ impl Judge {
         self.decide_after(&[], text)
     }
 
-    /// In a session that ran these statements before.
+    /// In a session that was about to run these statements before, and ran what it may.
     fn decide_after(&self, prior: &[String], text: &str) -> (Analysis, Decision) {
         let mut session = self.session.clone();
         for statement in prior {
-            let analysis = sql::analyze(statement, &session, &self.catalog);
-            session.variables.follow(&analysis);
+            let (analysis, decision) = self.decide_in(&session, statement);
+            session.begin(&analysis);
+            if decision.effect != Effect::Deny {
+                session.end(&analysis);
+            }
         }
-        let analysis = sql::analyze(text, &session, &self.catalog);
+        self.decide_in(&session, text)
+    }
+
+    fn decide_in(&self, session: &Session, text: &str) -> (Analysis, Decision) {
+        let analysis = sql::analyze(text, session, &self.catalog);
         let decision = self.policy.decide(&Request {
             principal: &self.principal,
             analysis: &analysis,
-            session: &session,
+            session,
             describe_only: false,
         });
         (analysis, decision)

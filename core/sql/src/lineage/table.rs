@@ -394,7 +394,7 @@ impl Resolver<'_> {
         if name.schema == "INFORMATION_SCHEMA" {
             return self.metadata(name).map(|fields| (qualifier, Rows { fields, rest: None }));
         }
-        let Some(object) = self.catalog.get(&name).cloned() else {
+        let Some(object) = self.known(&name).cloned() else {
             self.missing.insert(name);
             let rows = Rows { fields: Rc::default(), rest: Some(Provenance::clean()) };
             return Ok((qualifier, rows));
@@ -409,17 +409,11 @@ impl Resolver<'_> {
             opaque: is_opaque,
             through: self.inside.first().cloned(),
         });
-        let fields = match &object.definition {
-            Definition::View(text) => {
-                let fields = self.view(&shared, &object.columns, text)?;
-                // Inside of a view that misses something, nothing is certain.
-                let rest = self.is_missing().then(Provenance::clean);
-                return Ok((qualifier, Rows { fields, rest }));
-            }
-            Definition::Table | Definition::Opaque => {
-                if let Some(fields) = self.fields.get(&shared) {
-                    return Ok((qualifier, Rows { fields: Rc::clone(fields), rest: None }));
-                }
+        let key = (Name::clone(&shared), self.temporary(&shared).is_some());
+        let fields = match (self.fields.get(&key), &object.definition) {
+            (Some(fields), _) => Rc::clone(fields),
+            (None, Definition::View(text)) => self.view(&shared, &object.columns, text)?,
+            (None, Definition::Table | Definition::Opaque) => {
                 let field = |column: &crate::CatalogColumn| Field {
                     name: Some(column.name.clone()),
                     provenance: Provenance::bare(
@@ -430,13 +424,16 @@ impl Resolver<'_> {
                 Rc::new(object.columns.iter().map(field).collect::<Vec<_>>())
             }
         };
-        self.fields.insert(Name::clone(&shared), Rc::clone(&fields));
-        Ok((qualifier, Rows { fields, rest: None }))
+        self.fields.insert(key, Rc::clone(&fields));
+        // Inside of a view that misses something, nothing is certain.
+        let is_view = matches!(object.definition, Definition::View(_));
+        let rest = (is_view && self.is_missing()).then(Provenance::clean);
+        Ok((qualifier, Rows { fields, rest }))
     }
 
     /// Whether a one-part name is an object of the account, as far as the catalog knows.
     pub(super) fn is_object(&self, name: &str) -> bool {
-        self.qualify(&[name.to_owned()]).is_ok_and(|name| self.catalog.get(&name).is_some())
+        self.qualify(&[name.to_owned()]).is_ok_and(|name| self.known(&name).is_some())
     }
 
     /// Adds rows without a name of their own.

@@ -19,9 +19,6 @@ impl Resolver<'_> {
         columns: &[CatalogColumn],
         text: &str,
     ) -> Result<Fields, Problem> {
-        if let Some(fields) = self.fields.get(name) {
-            return Ok(Rc::clone(fields));
-        }
         if self.inside.len() >= LEVELS || self.inside.contains(name) {
             return Err(unknown(&format!("view {name} is nested too deeply")));
         }
@@ -51,9 +48,7 @@ impl Resolver<'_> {
         for (field, column) in fields.iter_mut().zip(columns) {
             field.name = Some(column.name.clone());
         }
-        let fields = Rc::new(fields);
-        self.fields.insert(Name::clone(name), Rc::clone(&fields));
-        Ok(fields)
+        Ok(Rc::new(fields))
     }
 
     fn view_text(&mut self, name: &Arc<Name>, text: &str) -> Result<Vec<Field>, Problem> {
