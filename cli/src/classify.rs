@@ -189,8 +189,8 @@ impl Answer {
 
     fn of(analysis: &Analysis, decision: &Decision) -> Self {
         let mut masks: Vec<usize> = decision.masks.iter().map(|mask| mask.position).collect();
-        // The rows of an earlier statement are answered by the sidecar that kept them; here is none.
-        let is_foreign = matches!(analysis.form, Form::ResultScan { .. });
+        // What names an earlier statement is answered by the sidecar that ran it; here is none.
+        let is_foreign = analysis.form != Form::Ordinary;
         let (verdict, code, reason) = match decision.effect {
             Effect::Deny => ("deny".to_owned(), decision.code(), refusal(decision)),
             _ if is_foreign => (

@@ -103,6 +103,7 @@ fn each_case_has_the_verdict_of_its_policy() {
         (json!({"sql": "GRANT ROLE admin TO USER bob"}), "deny"),
         (json!({"sql": "SELECT 1; SELECT 2"}), "deny"),
         (json!({"sql": "SELECT * FROM TABLE(RESULT_SCAN('01b2c3'))"}), "deny"),
+        (json!({"sql": "SELECT SYSTEM$CANCEL_QUERY('01b2c3')"}), "deny"),
         // What the session ran before counts.
         (json!({"prior": ["USE SCHEMA work"], "sql": "SELECT a FROM notes"}), "allow"),
         (json!({"prior": ["USE SCHEMA work"], "sql": "SELECT id FROM loans"}), "deny"),

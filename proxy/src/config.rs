@@ -136,6 +136,8 @@ pub struct Limits {
     pub body_inflated: usize,
     /// How many times larger a body may become by inflating, beyond the first MiB.
     pub inflate_ratio: usize,
+    /// Bytes of all bodies beyond 1 MiB that are in work at the same time.
+    pub bodies: usize,
     /// Bytes of an answer of the account.
     pub answer: usize,
     /// Bytes of one chunk after inflating.
@@ -150,6 +152,8 @@ pub struct Limits {
     pub chunks_at_once: usize,
     /// Bytes of answers that are kept for retries, over all sessions.
     pub answers: usize,
+    /// Bytes of one answer that are kept after somebody got it.
+    pub answer_kept: usize,
     /// Bytes of an identity token.
     pub identity_token: usize,
 }
@@ -195,9 +199,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message: snowflake::Limits::default(),
-            body: 16 << 20,
-            body_inflated: 64 << 20,
+            // Array binds of 64 MiB, and what stands around them.
+            body: 65 << 20,
+            body_inflated: 65 << 20,
             inflate_ratio: 100,
+            bodies: 130 << 20,
             answer: 100 << 20,
             chunk: 512 << 20,
             connections: 512,
@@ -205,6 +211,7 @@ impl Default for Limits {
             statements: 16,
             chunks_at_once: 4,
             answers: 32 << 20,
+            answer_kept: 8 << 20,
             identity_token: 16 << 10,
         }
     }

@@ -1,5 +1,6 @@
 //! Facing the agent: sockets, endpoints, sessions, refusals.
 
+pub(crate) mod body;
 pub(crate) mod identity;
 pub(crate) mod listener;
 pub(crate) mod refusal;

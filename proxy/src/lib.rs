@@ -40,6 +40,7 @@ use crate::prompt::Prompts;
 use analyst::Analyst;
 use catalog::Catalog;
 use config::{Config, Limits, Timings};
+use downstream::body::Room;
 use downstream::refusal::Refusal;
 use downstream::rest::Stateless;
 use downstream::session::{Session, Sessions};
@@ -94,6 +95,7 @@ pub(crate) struct Parts {
     pub(crate) chunks: Chunks,
     pub(crate) answers: Answers,
     pub(crate) prompts: Prompts,
+    pub(crate) room: Room,
     pub(crate) metrics: Metrics,
     /// Sessions that are over, and why, where the operator has not heard of it yet.
     untold: Mutex<BTreeMap<String, String>>,
@@ -209,8 +211,9 @@ impl Proxy {
             sessions: Sessions::default(),
             stateless: Stateless::default(),
             chunks: Chunks::new(config.limits.chunks_at_once),
-            answers: Answers::new(config.limits.answers),
             prompts: Prompts::default(),
+            answers: Answers::new(config.limits.answers, config.limits.answer_kept),
+            room: Room::new(config.limits.bodies),
             metrics,
             untold,
             statements: TaskTracker::new(),

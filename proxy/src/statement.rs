@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::HeaderValue;
+use recording::Digest;
 use snowflake::query::QueryRequest;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Parts;
+use crate::downstream::body::Taken;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::session::Session;
 use crate::recorder::Attempt;
@@ -55,6 +57,8 @@ pub(crate) struct Ask {
     pub(crate) base: String,
     /// The trace it belongs to, as its request says.
     pub(crate) traceparent: Option<String>,
+    /// The memory that its body takes.
+    pub(crate) room: Taken,
     /// When it came.
     pub(crate) since: Instant,
     /// It is to end.
@@ -101,8 +105,12 @@ async fn carry_out(
     // Counted once, when it is settled whether it runs.
     parts.metrics.decided(word, judged.is_ok());
     let judged = judged?;
-    if let Verdict::Own(statement) = &judged.verdict {
-        return rows::relay_again(ask, statement, attempt).await;
+    match &judged.verdict {
+        Verdict::Own(statement) => {
+            return rows::relay_again(ask, statement, attempt, session).await;
+        }
+        Verdict::Cancel(statement) => return rows::cancel(ask, statement, attempt, &judged).await,
+        Verdict::Decided(_) | Verdict::Refused(_) => {}
     }
     session.about_to_run(judged.analyses());
     let lease = session.upstream.lease().await.map_err(End::upstream)?;
@@ -153,7 +161,8 @@ pub(crate) struct Statement {
 enum Body {
     Running,
     Kept(Bytes),
-    Dropped,
+    /// It can be fetched again, and then has these rows.
+    Dropped(Option<Digest>),
 }
 
 impl Statement {
@@ -191,9 +200,9 @@ impl Statement {
                 session.also_known_as(query_id, &this);
             }
             let body = std::mem::take(&mut outcome.body);
-            *this.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Kept(body.clone());
+            *this.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Kept(body);
             done.send_replace(Some(Arc::new(outcome)));
-            parts.answers.keep(&this, body.len());
+            parts.answers.keep(&this);
         });
         statement
     }
@@ -217,12 +226,23 @@ impl Statement {
         self.outcome.borrow().is_some()
     }
 
-    /// The answer's bytes, unless they were dropped.
-    pub(crate) fn body(&self) -> Option<Bytes> {
+    /// The answer's bytes; where they were dropped, the digest of their rows.
+    pub(crate) fn body(&self) -> Result<Bytes, Option<Digest>> {
         match &*self.body.lock().unwrap_or_else(PoisonError::into_inner) {
-            Body::Kept(bytes) => Some(bytes.clone()),
-            Body::Running | Body::Dropped => None,
+            Body::Kept(bytes) => Ok(bytes.clone()),
+            Body::Dropped(rows) => Err(*rows),
+            Body::Running => Err(None),
         }
+    }
+
+    /// How many bytes of it are kept.
+    pub(crate) fn kept(&self) -> usize {
+        self.body().map_or(0, |body| body.len())
+    }
+
+    /// Whether its bytes could be had again.
+    pub(crate) fn can_drop(&self) -> bool {
+        self.kept() > 0 && self.outcome().is_some_and(|outcome| outcome.again.is_some())
     }
 
     /// Somebody got the answer.
@@ -237,7 +257,10 @@ impl Statement {
 
     /// Gives the answer's memory back; the id keeps its place.
     pub(crate) fn drop_body(&self) {
-        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Dropped;
+        if let Ok(body) = self.body() {
+            let dropped = Body::Dropped(rows::rows_of(&body));
+            *self.body.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
+        }
     }
 
     /// Somebody asked how it is doing: its client is there.

@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) lineage_unknown: Counter,
     /// Requests for endpoints that are not served.
     pub(crate) unhandled: Family<PathLabels, Counter>,
+    /// What was not taken at all.
+    turned_away: Family<AwayLabels, Counter>,
     /// Requests by endpoint.
     pub(crate) requests: Family<EndpointLabels, Counter>,
     /// Statements waiting for a human.
@@ -105,6 +107,24 @@ pub(crate) struct PathLabels {
     pub(crate) path_class: &'static str,
 }
 
+/// Why something is not taken at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Away {
+    /// A connection beyond the limit.
+    Connection,
+    /// A request larger than a limit, or beyond the memory for large ones.
+    TooLarge,
+    /// A request that can be read in two ways.
+    Malformed,
+    /// A body that broke off, or came too slowly.
+    Broken,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AwayLabels {
+    reason: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct EndpointLabels {
     pub(crate) endpoint: &'static str,
@@ -121,6 +141,18 @@ fn seconds() -> Histogram {
     Histogram::new([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0])
 }
 
+impl Away {
+    fn label(self) -> AwayLabels {
+        let reason = match self {
+            Self::Connection => "Connection",
+            Self::TooLarge => "TooLarge",
+            Self::Malformed => "Malformed",
+            Self::Broken => "Broken",
+        };
+        AwayLabels { reason }
+    }
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         Self {
@@ -135,6 +167,7 @@ impl Metrics {
             parse_failures: Counter::default(),
             lineage_unknown: Counter::default(),
             unhandled: Family::default(),
+            turned_away: Family::default(),
             requests: Family::default(),
             held: Gauge::default(),
             policy: Family::default(),
@@ -189,6 +222,14 @@ impl Metrics {
             "Requests for endpoints that are not served",
             self.unhandled.clone(),
         );
+        proxy.register(
+            "turned_away",
+            "Connections and requests that were not taken at all",
+            self.turned_away.clone(),
+        );
+        for away in [Away::Connection, Away::TooLarge, Away::Malformed, Away::Broken] {
+            let _ = self.turned_away.get_or_create(&away.label());
+        }
         proxy.register("requests", "Requests by endpoint", self.requests.clone());
         proxy.register("policy_generation_info", "Policies in force", self.policy.clone());
         proxy.register(
@@ -224,6 +265,11 @@ impl Metrics {
         );
         let approval = registry.sub_registry_with_prefix("frostgate_approval");
         approval.register("held_statements", "Statements waiting for a human", self.held.clone());
+    }
+
+    /// Counts what is not taken at all.
+    pub(crate) fn turned_away(&self, why: Away) {
+        self.turned_away.get_or_create(&why.label()).inc();
     }
 
     /// Counts a statement, once in its life: whether it was let through in the end.

@@ -318,11 +318,14 @@ impl Session {
         }
     }
 
-    /// Fetches a result anew, for links whose time is over.
-    pub(crate) async fn result(&self, query_id: Uuid) -> Result<Bytes, UpstreamError> {
+    /// Fetches a result anew, in the format that the driver chose by `accept`.
+    pub(crate) async fn result(
+        &self,
+        query_id: Uuid,
+        accept: HeaderValue,
+    ) -> Result<Bytes, UpstreamError> {
         let lease = self.lease().await?;
         let path = format!("/queries/{query_id}/result?requestId={}", Uuid::now_v7());
-        let accept = HeaderValue::from_static("application/snowflake");
         let headers = headers(Some(&lease.token), &accept, &self.user_agent);
         let deadline = self.timings.upstream_statement;
         let reply = self

@@ -83,6 +83,11 @@ fn statements_run_together_or_not_at_all() {
             Effect::Deny,
             "FG-2011",
         ),
+        (
+            "select 1; select system$cancel_query('01b2c3d4-0000-4000-8000-000000000001')",
+            Effect::Deny,
+            "FG-2011",
+        ),
     ] {
         let decided = decide(text, "Enforce");
         assert_eq!(decided.0, effect, "{text}: {}", decided.1);

@@ -340,7 +340,9 @@ impl Decision {
     /// The earlier statement of the session from which it was answered, where the account had no part in it.
     #[must_use]
     pub fn answered_from(&self) -> Option<&str> {
-        self.reason.strip_prefix("ResultOf ").filter(|_| self.effect == Effect::Allow)
+        let reason = &self.reason;
+        let earlier = reason.strip_prefix("ResultOf ").or_else(|| reason.strip_prefix("CancelOf "));
+        earlier.filter(|_| self.effect == Effect::Allow)
     }
 }
 

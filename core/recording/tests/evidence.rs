@@ -830,7 +830,9 @@ fn what_is_answered_from_an_earlier_statement_is_never_sent() {
         let decision = Decision { reason: reason.into(), ..decision(Effect::Allow, "read") };
         attempted("t", "SELECT 1", vec![], decision)
     };
-    for (reason, fits) in [("ResultOf s", true), ("ResultOf x", false), ("s", false)] {
+    for (reason, fits) in
+        [("ResultOf s", true), ("CancelOf s", true), ("ResultOf x", false), ("s", false)]
+    {
         let mut it = Session::new();
         it.put(Fact::SessionOpened(Box::default()));
         it.put(attempted("s", "SELECT 1", vec![], decision(Effect::Allow, "read")));
@@ -868,6 +870,13 @@ fn entries_that_contradict_each_other_are_named() {
         ("the statement's prompt is not recorded", vec![linked("s")]),
         ("attempted twice", vec![hold(), hold()]),
         ("never sent", vec![hold(), completed("s", 1, Payload::default(), 0, vec![])]),
+        (
+            "never sent",
+            vec![
+                attempted("t", "SELECT 1", vec![], decision(Effect::Allow, "ResultOf s")),
+                completed("t", 1, Payload::default(), 0, vec![]),
+            ],
+        ),
         (
             "counted 7 statements",
             vec![

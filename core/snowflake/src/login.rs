@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::decode::{self, Limits, Malformed, UrlParameters};
-use crate::parameters::Parameter;
+use crate::parameters::{self, Parameter};
 use crate::rest::Place;
 
 /// A driver's login. Whatever secret it carries besides [`LoginRequest::token`] is not even kept.
@@ -313,14 +313,6 @@ pub fn decode_answer(body: &[u8]) -> Result<Result<UpstreamSession, LoginRefused
     Ok(Ok(session))
 }
 
-/// Session parameters that the proxy decides for every client.
-const OURS: [(&str, &str); 2] = [
-    // Nothing of what a driver would tell about statements leaves the pod.
-    ("CLIENT_TELEMETRY_ENABLED", "false"),
-    // Array binds stay in the request, where they are judged and recorded, instead of going to a stage.
-    ("CLIENT_STAGE_ARRAY_BINDING_THRESHOLD", "0"),
-];
-
 /// Our answer to the driver's login: the account's, with our tokens.
 #[must_use]
 pub fn encode_answer(
@@ -329,16 +321,7 @@ pub fn encode_answer(
     master_token: &str,
     user: Option<&str>,
 ) -> Vec<u8> {
-    let mut parameters: Vec<Value> = upstream
-        .parameters
-        .iter()
-        .filter(|parameter| OURS.iter().all(|(name, _)| *name != parameter.name))
-        .map(|parameter| json!({ "name": parameter.name, "value": parameter.value }))
-        .collect();
-    for (name, value) in OURS {
-        let value: Value = serde_json::from_str(value).unwrap_or_default();
-        parameters.push(json!({ "name": name, "value": value }));
-    }
+    let parameters = parameters::with_ours(&upstream.parameters, true);
     // Clients keep a session alive by our tokens alone, so the hour and the four hours are our own.
     let data = json!({
         "token": token,

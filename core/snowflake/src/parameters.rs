@@ -43,11 +43,14 @@ const PASSED: &[&str] = &[
     "DOTNET_QUERY_RESULT_FORMAT",
     "ERROR_ON_NONDETERMINISTIC_MERGE",
     "ERROR_ON_NONDETERMINISTIC_UPDATE",
+    "GEOGRAPHY_OUTPUT_FORMAT",
+    "GEOMETRY_OUTPUT_FORMAT",
     "GO_QUERY_RESULT_FORMAT",
     "JDBC_QUERY_RESULT_FORMAT",
     "JDBC_TREAT_DECIMAL_AS_INT",
     "JDBC_TREAT_TIMESTAMP_NTZ_AS_UTC",
     "JDBC_USE_SESSION_TIMEZONE",
+    "JSON_INDENT",
     "LOCK_TIMEOUT",
     "NODEJS_QUERY_RESULT_FORMAT",
     "ODBC_QUERY_RESULT_FORMAT",
@@ -86,6 +89,38 @@ const REFUSED: &[&str] = &[
     "TWO_DIGIT_CENTURY_START",
     "UNSUPPORTED_DDL_ACTION",
 ];
+
+/// Parameters that the proxy decides for every client.
+const OURS: [(&str, &str); 2] = [
+    // Nothing of what a driver would tell about statements leaves the pod.
+    ("CLIENT_TELEMETRY_ENABLED", "false"),
+    // Array binds stay in the request, where they are judged and recorded, instead of going to a stage.
+    ("CLIENT_STAGE_ARRAY_BINDING_THRESHOLD", "0"),
+];
+
+/// The parameters that an account names, with ours in their place: drivers take over whatever an answer says.
+/// Where `complete` they are all there are, so ours are among them whatever the account has.
+#[must_use]
+pub fn with_ours(parameters: &[Parameter], complete: bool) -> Vec<Parameter> {
+    let ours = |name: &str| OURS.iter().find(|(ours, _)| name.eq_ignore_ascii_case(ours));
+    let mut all: Vec<Parameter> =
+        parameters.iter().filter(|parameter| ours(&parameter.name).is_none()).cloned().collect();
+    for (name, value) in OURS {
+        let named = parameters.iter().any(|parameter| parameter.name.eq_ignore_ascii_case(name));
+        if (complete || named)
+            && let Ok(value) = RawValue::from_string(value.to_owned())
+        {
+            all.push(Parameter { name: name.to_owned(), value });
+        }
+    }
+    all
+}
+
+/// Whether a list of parameters, as JSON, could name one of ours.
+#[must_use]
+pub(crate) fn names_ours(raw: &str) -> bool {
+    OURS.iter().any(|(name, _)| raw.contains(name))
+}
 
 /// What becomes of `name = value`, whichever way it came in.
 #[must_use]

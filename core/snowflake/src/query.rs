@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::chunks::{self, Chunk};
 use crate::decode::{self, Limits, Malformed};
 use crate::login::SessionInfo;
-use crate::parameters::{Parameter, STATEMENT_COUNT};
+use crate::parameters::{self, Parameter, STATEMENT_COUNT};
 use crate::rows::{self, Column, Layout};
 
 /// A driver's request to run a statement.
@@ -207,6 +207,33 @@ pub(crate) fn binds(raw: Option<&RawValue>, limits: &Limits) -> Result<Vec<Bind>
         .collect()
 }
 
+/// One row with one text, as the account answers a call of a function; for what is answered without it.
+#[must_use]
+pub fn one_text(query_id: uuid::Uuid, column: &str, text: &str, stands: &SessionInfo) -> Vec<u8> {
+    let column = serde_json::json!({
+        "name": column, "database": "", "schema": "", "table": "", "type": "text", "nullable": true,
+        "length": 16_777_216, "byteLength": 16_777_216, "precision": null, "scale": null, "collation": null,
+    });
+    crate::error::success(&serde_json::json!({
+        "parameters": [],
+        "rowtype": [column],
+        "rowset": [[text]],
+        "queryResultFormat": "json",
+        "total": 1,
+        "returned": 1,
+        "queryId": query_id,
+        "databaseProvider": null,
+        "finalDatabaseName": stands.database_name,
+        "finalSchemaName": stands.schema_name,
+        "finalWarehouseName": stands.warehouse_name,
+        "finalRoleName": stands.role_name,
+        "numberOfBinds": 0,
+        "arrayBindSupported": false,
+        "statementTypeId": 0x1000,
+        "version": 1,
+    }))
+}
+
 /// The account's answer to a statement, borrowed from its bytes.
 #[derive(Debug)]
 pub struct Answer<'a> {
@@ -310,6 +337,10 @@ fn says_no_more(name: &str, raw: &str) -> bool {
             let word = raw.trim_matches('"');
             word.len() <= 32
                 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        }
+        "resultIds" | "resultTypes" => {
+            let list = raw.trim_matches('"');
+            list.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'-' | b','))
         }
         "internalError" | "unredactedFromSecureObject" | "arrayBindSupported" => {
             matches!(raw, "true" | "false" | "null")
@@ -436,6 +467,13 @@ impl<'a> Answer<'a> {
             Some(rowtype) => rows::rewritten(rowtype, layout)?,
             None => None,
         };
+        let parameters = match self.raw("parameters").filter(|raw| parameters::names_ours(raw)) {
+            Some(_) => {
+                let ours = parameters::with_ours(&self.parameters()?, false);
+                Some(serde_json::to_vec(&ours).map_err(|_| Malformed::Field("parameters"))?)
+            }
+            None => None,
+        };
         let passed = if self.success { PASSED } else { PASSED_ON_FAILURE };
         let mut out =
             Vec::with_capacity(1024 + edits.rows.as_ref().map_or(0, |(_, raw)| raw.len()));
@@ -453,6 +491,9 @@ impl<'a> Answer<'a> {
         for (name, value) in &self.data.0 {
             let raw = match (name.as_ref(), &rowtype, &edits.rows) {
                 ("rowtype", Some(rowtype), _) => rowtype.as_bytes(),
+                ("parameters", ..) if parameters.is_some() => {
+                    parameters.as_deref().unwrap_or_default()
+                }
                 (name, _, Some((replaced, rows))) if name == *replaced => rows,
                 (name, ..) if passed.contains(&name) && says_no_more(name, value.get()) => {
                     value.get().as_bytes()

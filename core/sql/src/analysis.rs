@@ -104,6 +104,11 @@ pub enum Form {
         /// The query id as written.
         query_id: String,
     },
+    /// Exactly `SELECT SYSTEM$CANCEL_QUERY('<id>')`: the proxy ends the statement itself if it is the session's own.
+    CancelQuery {
+        /// The query id as written.
+        query_id: String,
+    },
 }
 
 /// An object and what is done to it.

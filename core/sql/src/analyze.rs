@@ -85,8 +85,8 @@ fn understand(
         let is_read = |problem: &Problem| matches!(problem.reason, Reason::Name | Reason::Pinned);
         analysis.parsed = read.as_ref().err().is_none_or(is_read);
         read
-    } else if let Some(query_id) = command::result_scan(text, tokens) {
-        analysis.form = Form::ResultScan { query_id };
+    } else if let Some(form) = command::form(text, tokens) {
+        analysis.form = form;
         analysis.lineage = Lineage::Metadata;
         analysis.parsed = true;
         Ok(())

@@ -8,19 +8,16 @@ use std::sync::Arc;
 use crate::dialect::{self, ast};
 use crate::lexer::{Class, Token, lex};
 use crate::lineage::{Resolver, named, unsupported};
-use crate::{Access, Analysis, Lineage, Name, Problem, Reason, Sink, Thing, Word};
+use crate::{Access, Analysis, Form, Lineage, Name, Problem, Reason, Sink, Thing, Word};
 
 /// Session parameters that change how values look or how long statements may take, not what they mean.
-const PARAMETERS: &[&str] = &[
+pub const SETTABLE: &[&str] = &[
     "AUTOCOMMIT",
-    "BINARY_INPUT_FORMAT",
     "BINARY_OUTPUT_FORMAT",
+    "CLIENT_METADATA_REQUEST_USE_CONNECTION_CTX",
     "CLIENT_SESSION_KEEP_ALIVE",
     "CLIENT_SESSION_KEEP_ALIVE_HEARTBEAT_FREQUENCY",
     "CLIENT_TIMESTAMP_TYPE_MAPPING",
-    "CLIENT_METADATA_REQUEST_USE_CONNECTION_CTX",
-    "CLIENT_RESULT_CHUNK_SIZE",
-    "DATE_INPUT_FORMAT",
     "DATE_OUTPUT_FORMAT",
     "GEOGRAPHY_OUTPUT_FORMAT",
     "GEOMETRY_OUTPUT_FORMAT",
@@ -28,18 +25,14 @@ const PARAMETERS: &[&str] = &[
     "LOCK_TIMEOUT",
     "PYTHON_CONNECTOR_QUERY_RESULT_FORMAT",
     "QUERY_TAG",
-    "STATEMENT_TIMEOUT_IN_SECONDS",
     "STATEMENT_QUEUED_TIMEOUT_IN_SECONDS",
-    "TIMESTAMP_INPUT_FORMAT",
+    "STATEMENT_TIMEOUT_IN_SECONDS",
     "TIMESTAMP_LTZ_OUTPUT_FORMAT",
     "TIMESTAMP_NTZ_OUTPUT_FORMAT",
     "TIMESTAMP_OUTPUT_FORMAT",
     "TIMESTAMP_TZ_OUTPUT_FORMAT",
     "TIMEZONE",
-    "TIME_INPUT_FORMAT",
     "TIME_OUTPUT_FORMAT",
-    "TRACE_LEVEL",
-    "TWO_DIGIT_CENTURY_START",
     "USE_CACHED_RESULT",
     "WEEK_OF_YEAR_POLICY",
     "WEEK_START",
@@ -284,24 +277,29 @@ pub(crate) fn read(
     Ok(())
 }
 
-/// The query id in exactly `SELECT * FROM TABLE(RESULT_SCAN('<id>'))`.
-pub(crate) fn result_scan(text: &str, tokens: &[Token]) -> Option<String> {
-    let [select, star, from, table, open, scan, open_too, id, close, close_too] = tokens else {
-        return None;
+/// The form of a statement that names an earlier one and does nothing else.
+pub(crate) fn form(text: &str, tokens: &[Token]) -> Option<Form> {
+    let reads = |words: &[&str], tokens: &[Token]| {
+        words.len() == tokens.len()
+            && words.iter().zip(tokens).all(|(word, token)| {
+                matches!(token.class, Class::Word | Class::Symbol)
+                    && token.text(text).eq_ignore_ascii_case(word)
+            })
     };
-    let is_it = select.is(text, "SELECT")
-        && star.is_symbol(text, '*')
-        && from.is(text, "FROM")
-        && table.is(text, "TABLE")
-        && open.is_symbol(text, '(')
-        && scan.is(text, "RESULT_SCAN")
-        && open_too.is_symbol(text, '(')
-        && close.is_symbol(text, ')')
-        && close_too.is_symbol(text, ')')
-        && id.class == Class::String;
-    let written = id.inner(text);
-    (is_it && written.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
-        .then(|| written.to_owned())
+    let at = tokens.iter().position(|token| token.class == Class::String)?;
+    let (before, after) = (tokens.get(..at)?, tokens.get(at + 1..)?);
+    let query_id = tokens.get(at)?.inner(text).to_owned();
+    if !query_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return None;
+    }
+    let scan = ["SELECT", "*", "FROM", "TABLE", "(", "RESULT_SCAN", "("];
+    if reads(&scan, before) && reads(&[")", ")"], after) {
+        return Some(Form::ResultScan { query_id });
+    }
+    if reads(&["SELECT", "SYSTEM$CANCEL_QUERY", "("], before) && reads(&[")"], after) {
+        return Some(Form::CancelQuery { query_id });
+    }
+    None
 }
 
 struct Reader<'a> {
@@ -619,7 +617,7 @@ impl Reader<'_> {
         let mut count = 0;
         while let Some(parameter) = self.identifier() {
             count += 1;
-            if !PARAMETERS.contains(&parameter.as_str()) {
+            if !SETTABLE.contains(&parameter.as_str()) {
                 return Err(Problem {
                     reason: Reason::Pinned,
                     message: format!("session parameter {parameter} is pinned"),

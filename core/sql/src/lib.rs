@@ -35,9 +35,10 @@ pub use analysis::{
 pub use analyze::analyze;
 pub use batch::split;
 pub use catalog::{Catalog, CatalogColumn, Definition, Object};
+pub use command::SETTABLE;
 pub use name::Name;
 pub use normal::{Normal, Written, statements};
 pub use secret::without_secrets;
-pub use session::{Session, Variables};
+pub use session::{Earlier, Session, Variables};
 pub use temporary::Temporaries;
 pub use word::{Effect, Group, Risk, Thing, Word, Words};

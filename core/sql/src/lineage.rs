@@ -299,6 +299,16 @@ impl<'a> Resolver<'a> {
         self.look_through(columns.saturating_mul(COLUMN))
     }
 
+    /// The number of a base column, whichever way it was met.
+    fn known_id(&mut self, column: &Column) -> Result<Id, Problem> {
+        self.look_through(self.columns.len())?;
+        let known = self.columns.iter().position(|known| known == column);
+        Ok(match known.and_then(|at| Id::try_from(at).ok()) {
+            Some(id) => id,
+            None => self.id(&column.object, &column.name),
+        })
+    }
+
     /// One step deeper into the tree.
     fn deeper<T>(
         &mut self,

@@ -1,8 +1,9 @@
 //! What of the session's state changes the meaning of a text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::{Analysis, Column, Effect, Temporaries, Word};
+use crate::{Access, Analysis, Column, Effect, Lineage, Object, Output, Temporaries, Touch, Word};
 
 /// The state of a session, tracked from the server's answers, never from the text of statements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Session {
     pub temporary: Temporaries,
     /// Its variables, from the statements that set them: no answer speaks of them.
     pub variables: Variables,
+    /// Results that `RESULT_SCAN` reads, by the account's query id in lower case.
+    pub results: Arc<BTreeMap<String, Arc<Earlier>>>,
 }
 
 impl Session {
@@ -65,5 +68,43 @@ impl Variables {
     /// The columns that can be seen in a variable; nothing where that is not known.
     pub(crate) fn columns(&self, name: &str) -> Option<&BTreeSet<Column>> {
         self.columns.get(name).filter(|_| !self.lost)
+    }
+}
+
+/// The result of an earlier statement of the session, as far as lineage goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its columns: named as the account named them, each with the base columns that can be seen in it.
+    pub(crate) columns: Vec<Output>,
+    /// The objects it was read from: reading it again reads them.
+    pub(crate) touches: Vec<Touch>,
+    /// Their entries in the catalog.
+    pub(crate) tables: Vec<Arc<Object>>,
+}
+
+impl Earlier {
+    /// The result of a statement whose columns have these names; nothing where their source is not known.
+    #[must_use]
+    pub fn of<'a>(analysis: &Analysis, names: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let names: Vec<&str> = names.collect();
+        let columns = match &analysis.lineage {
+            _ if analysis.problem.is_some() => return None,
+            Lineage::Unknown(_) => return None,
+            Lineage::Columns(columns) if columns.len() != names.len() => return None,
+            Lineage::Columns(columns) => columns.clone(),
+            Lineage::Metadata => {
+                let clean = Output { name: None, sources: Vec::new(), plain: false };
+                vec![clean; names.len()]
+            }
+        };
+        let named = columns.into_iter().zip(names);
+        let reads = analysis.objects.iter().filter(|touch| touch.access == Access::Read);
+        Some(Self {
+            columns: named
+                .map(|(column, name)| Output { name: Some(name.to_owned()), ..column })
+                .collect(),
+            touches: reads.cloned().collect(),
+            tables: analysis.tables.clone(),
+        })
     }
 }

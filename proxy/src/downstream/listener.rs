@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::Parts;
+use crate::telemetry::Away;
 
 /// What answers the requests of a listener; whether they came over TLS is told.
 pub(crate) trait Service<B>: Clone + Send + Sync + 'static {
@@ -76,6 +77,7 @@ pub(crate) async fn serve<B>(
         };
         let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
             // Beyond the cap a connection is dropped at once: the others stay served.
+            parts.metrics.turned_away(Away::Connection);
             continue;
         };
         let (tls, service) = (tls.clone(), service.clone());

@@ -39,6 +39,7 @@ pub(super) struct Request<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) url: &'a UrlParameters,
     pub(super) body: &'a [u8],
+    pub(super) room: &'a super::body::Taken,
 }
 
 /// An answer: status and JSON.
@@ -108,11 +109,12 @@ async fn run(
         // The parts of a result are asked for by number here; nobody sees these links.
         base: String::new(),
         traceparent: router::traceparent(request.headers),
+        room: request.room.clone(),
         since,
     };
     let started = brought.start(&session, parts)?;
     let (statement, within) = started.ok_or_else(session::reused)?;
-    react(&statement, within, request.url).await
+    react(&statement, within, request.url, &session, parts).await
 }
 
 async fn look(
@@ -127,11 +129,12 @@ async fn look(
         Some(Err(_)) => return Err(parameter("partition")),
     };
     if part == 0 {
-        return react(&statement, parts.timings.poll_within, request.url).await;
+        let within = parts.timings.poll_within;
+        return react(&statement, within, request.url, &session, parts).await;
     }
     let reply = reply(&statement, request.url)?;
     let none = || Refusal::denied("FG-6005", format_args!("the result has no partition {part}"));
-    let body = statement.body().ok_or_else(none)?;
+    let body = rows::answer(&statement, &session).await?;
     let answer = Answer::decode(&body).map_err(Refusal::internal)?;
     let mut links = answer.chunks().map_err(Refusal::internal)?.into_iter();
     let link = links.nth(part as usize - 1).ok_or_else(none)?;
@@ -152,16 +155,21 @@ async fn react(
     statement: &Arc<Statement>,
     within: Duration,
     url: &UrlParameters,
+    session: &Session,
+    parts: &Parts,
 ) -> Result<Reaction, Refusal> {
     let reply = reply(statement, url)?;
     let Some(outcome) = statement.watch(within).await else {
         return Ok((StatusCode::ACCEPTED, reply.running().into()));
     };
-    let Some(body) = statement.body() else {
-        let refusal = rows::evicted();
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, failed(&refusal, Some(statement.id))));
+    let body = match rows::answer(statement, session).await {
+        Ok(body) => body,
+        Err(refusal) => {
+            let body = failed(&refusal, Some(statement.id));
+            return Ok((StatusCode::UNPROCESSABLE_ENTITY, body));
+        }
     };
-    statement.delivered();
+    parts.answers.delivered(statement);
     let answer = Answer::decode(&body).map_err(Refusal::internal)?;
     if let Some((code, message)) = &outcome.error {
         let state: Option<String> = answer.get("sqlState").map_err(Refusal::internal)?;

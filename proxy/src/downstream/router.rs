@@ -1,37 +1,35 @@
 //! From a request to its handler: the closed list of endpoints, each with a deliberate answer.
 
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use recording::Fact;
 use recording::entry;
 use sha2::{Digest as _, Sha256};
+use snowflake::Endpoint;
 use snowflake::decode::UrlParameters;
 use snowflake::endpoint::{Refused, Unknown};
 use snowflake::login::LoginRequest;
 use snowflake::monitoring::{State, Status};
 use snowflake::query::QueryRequest;
 use snowflake::session::{Abort, Renewal, Renewed, fine};
-use snowflake::{Endpoint, Malformed};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Body;
+use super::body::{self, Received, Unread};
 use super::refusal::{Form, Refusal};
 use super::rest;
 use super::session::{self, Filtered, Session};
 use crate::Parts;
 use crate::statement::chunks::Served;
 use crate::statement::{Ask, Statement, rows};
-use crate::telemetry::{DirectionLabels, EndpointLabels, PathLabels};
+use crate::telemetry::{Away, DirectionLabels, EndpointLabels, PathLabels};
 
 /// Answers one request.
 pub(crate) async fn route(
@@ -56,7 +54,7 @@ pub(crate) async fn route(
     parts.metrics.requests.get_or_create(&EndpointLabels { endpoint: word }).inc();
     let url = match UrlParameters::decode(request.uri().query()) {
         Ok(url) => url,
-        Err(error) => return turned_away(&endpoint, &Refusal::malformed(&error)),
+        Err(error) => return turned_away(&endpoint, &Refusal::malformed(&error), &parts),
     };
     if !is_our_name(request.headers(), &parts) {
         return broken(StatusCode::MISDIRECTED_REQUEST);
@@ -67,18 +65,21 @@ pub(crate) async fn route(
         return broken(StatusCode::BAD_REQUEST);
     }
     let (head, body) = request.into_parts();
-    let body = if method == Method::POST {
-        match read(&head.headers, body, &parts).await {
-            Ok(body) => body,
-            Err(Unread::Refused(refusal)) => return turned_away(&endpoint, &refusal),
-            Err(Unread::Broken(status)) => return broken(status),
+    let Received { bytes: body, room } = if method == Method::POST {
+        match body::read(&head.headers, body, &parts).await {
+            Ok(received) => received,
+            Err(Unread::Refused(refusal)) => return turned_away(&endpoint, &refusal, &parts),
+            Err(Unread::Broken(status)) => {
+                parts.metrics.turned_away(Away::Broken);
+                return broken(status);
+            }
         }
     } else {
-        Bytes::new()
+        Received { bytes: Bytes::new(), room: None }
     };
     let up = DirectionLabels { direction: "upstream" };
     parts.metrics.bytes.get_or_create(&up).inc_by(body.len() as u64);
-    let from = From { headers: head.headers, url, tls };
+    let from = From { headers: head.headers, url, tls, room };
     let answered = match endpoint {
         Endpoint::Login => login(&from, &body, &parts).await,
         Endpoint::Renew => renew(&from, &body, &parts),
@@ -93,7 +94,8 @@ pub(crate) async fn route(
         Endpoint::Telemetry => Ok(fine().into()),
         Endpoint::Chunk(name) => return chunk(&name, &parts).await,
         Endpoint::Statements | Endpoint::Statement(_) | Endpoint::CancelStatement(_) => {
-            let request = rest::Request { headers: &from.headers, url: &from.url, body: &body };
+            let From { headers, url, room, .. } = &from;
+            let request = rest::Request { headers, url, body: &body, room };
             let (status, body) = match endpoint {
                 Endpoint::Statement(handle) => rest::status(&request, handle, &parts).await,
                 Endpoint::CancelStatement(handle) => rest::cancel(&request, handle, &parts).await,
@@ -143,6 +145,7 @@ struct From {
     headers: HeaderMap,
     url: UrlParameters,
     tls: bool,
+    room: body::Taken,
 }
 
 impl From {
@@ -221,12 +224,13 @@ async fn query(from: &From, body: &[u8], parts: &Arc<Parts>) -> Result<Bytes, Re
         accept: from.accept(),
         base: from.base(),
         traceparent: traceparent(&from.headers),
+        room: from.room.clone(),
         since,
     };
     let Some((statement, within)) = brought.start(&session, parts)? else {
         return Err(noted(&session, session::reused()).await);
     };
-    Ok(answer(&statement, statement.id, within).await)
+    Ok(answer(&statement, statement.id, within, &session, parts).await)
 }
 
 /// A statement as a request brought it, and what its answer needs of the request.
@@ -237,6 +241,7 @@ pub(super) struct Brought {
     pub(super) accept: HeaderValue,
     pub(super) base: String,
     pub(super) traceparent: Option<String>,
+    pub(super) room: body::Taken,
     pub(super) since: Instant,
 }
 
@@ -267,6 +272,7 @@ impl Brought {
             accept: self.accept,
             base: self.base,
             traceparent: self.traceparent,
+            room: self.room,
             since: self.since,
             cancel: CancellationToken::new(),
         };
@@ -277,24 +283,30 @@ impl Brought {
 }
 
 /// The statement's answer, or that it is not done yet.
-async fn answer(statement: &Arc<Statement>, id: Uuid, within: Duration) -> Bytes {
+async fn answer(
+    statement: &Arc<Statement>,
+    id: Uuid,
+    within: Duration,
+    session: &Session,
+    parts: &Parts,
+) -> Bytes {
     let asynchronous = statement.asynchronous;
     let Some(_) = statement.watch(within).await else {
         return snowflake::error::in_progress(id, asynchronous).into();
     };
-    match statement.body() {
-        Some(body) => {
-            statement.delivered();
+    match rows::answer(statement, session).await {
+        Ok(body) => {
+            parts.answers.delivered(statement);
             body
         }
-        None => rows::evicted().render(statement.id).into(),
+        Err(refusal) => refusal.render(statement.id).into(),
     }
 }
 
 async fn result(from: &From, id: Uuid, parts: &Parts) -> Result<Bytes, Refusal> {
     let session = from.session(parts, true)?;
     let statement = own(&session, id).await?;
-    Ok(answer(&statement, id, parts.timings.poll_within).await)
+    Ok(answer(&statement, id, parts.timings.poll_within, &session, parts).await)
 }
 
 fn monitoring(from: &From, id: Uuid, parts: &Parts) -> Result<Bytes, Refusal> {
@@ -383,68 +395,15 @@ async fn noted(session: &Session, refusal: Refusal) -> Refusal {
     }
 }
 
-/// Why a body could not be read.
-enum Unread {
-    /// A limit; said in the driver's form.
-    Refused(Refusal),
-    /// Broken HTTP, which no driver sends.
-    Broken(StatusCode),
-}
-
-/// Reads a body within limits, inflating it where it is compressed.
-async fn read(headers: &HeaderMap, body: Incoming, parts: &Parts) -> Result<Bytes, Unread> {
-    let limits = parts.limits;
-    let gzip = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity" | b"") => false,
-        Some(encoding) if encoding.eq_ignore_ascii_case(b"gzip") => true,
-        Some(_) => {
-            let refusal =
-                Refusal::denied("FG-6001", "bodies are taken plain or with gzip, nothing else");
-            return Err(Unread::Refused(refusal));
-        }
-    };
-    let collected = Limited::new(body, limits.body).collect();
-    let collected = tokio::time::timeout(parts.timings.body, collected).await;
-    let bytes = match collected {
-        Err(_) => return Err(Unread::Broken(StatusCode::REQUEST_TIMEOUT)),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(too_large("the request's body", limits.body));
-        }
-        Ok(Err(_)) => return Err(Unread::Broken(StatusCode::BAD_REQUEST)),
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
-    if !gzip {
-        return Ok(bytes);
-    }
-    // Small bodies may inflate freely; beyond that a body that grows beyond all measure is no request.
-    let by_ratio = bytes.len().saturating_mul(limits.inflate_ratio).max(1 << 20);
-    let most = limits.body_inflated.min(by_ratio);
-    let inflate = move || {
-        let mut inflated = Vec::with_capacity(bytes.len().saturating_mul(4).min(most));
-        let read = MultiGzDecoder::new(&bytes[..]).take(most as u64 + 1).read_to_end(&mut inflated);
-        read.map(|_| inflated)
-    };
-    let Ok(Ok(inflated)) = tokio::task::spawn_blocking(inflate).await else {
-        let refusal = Refusal::denied("FG-6001", "the body says gzip and is not");
-        return Err(Unread::Refused(refusal));
-    };
-    if inflated.len() > most {
-        return Err(too_large("the inflated body", most));
-    }
-    Ok(inflated.into())
-}
-
-fn too_large(what: &'static str, limit: usize) -> Unread {
-    Unread::Refused(Refusal::malformed(&Malformed::TooLarge { what, limit }))
-}
-
 fn unknown(path_class: &'static str, parts: &Parts) -> Response<Body> {
     parts.metrics.unhandled.get_or_create(&PathLabels { path_class }).inc();
     refused(Refused::Absent)
 }
 
 /// A request that is not even handed to its endpoint, in the form that its callers understand.
-fn turned_away(endpoint: &Endpoint, refusal: &Refusal) -> Response<Body> {
+fn turned_away(endpoint: &Endpoint, refusal: &Refusal, parts: &Parts) -> Response<Body> {
+    let is_large = refusal.code == "FG-6002";
+    parts.metrics.turned_away(if is_large { Away::TooLarge } else { Away::Malformed });
     match endpoint {
         Endpoint::Login => ok(refusal.clone().for_login().render_bare()),
         Endpoint::Statements | Endpoint::Statement(_) | Endpoint::CancelStatement(_) => {

@@ -29,6 +29,9 @@ use crate::statement::Statement;
 use crate::telemetry::OutcomeLabels;
 use crate::upstream::{self, credentials::SessionKey};
 
+/// Results of a session that other statements of it may read.
+const RESULTS: usize = 256;
+
 /// Digest of a token: what is kept of it.
 type TokenDigest = [u8; 32];
 
@@ -428,6 +431,19 @@ impl Session {
     pub(crate) fn ran<'a>(&self, analyses: impl Iterator<Item = &'a sql::Analysis>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         analyses.for_each(|analysis| state.end(analysis));
+    }
+
+    /// From now on other statements may read the result of this one.
+    pub(crate) fn read_by(&self, query_id: Uuid, earlier: Option<sql::Earlier>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let results = Arc::make_mut(&mut state.results);
+        if let Some(earlier) = earlier {
+            results.insert(query_id.to_string(), Arc::new(earlier));
+        }
+        // The account's ids begin with a time, so the first is the oldest.
+        if results.len() > RESULTS {
+            results.pop_first();
+        }
     }
 
     /// Its state as records have it.

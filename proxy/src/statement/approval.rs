@@ -38,7 +38,7 @@ pub(crate) async fn wait(
 ) -> Result<Judged, End> {
     let decision = match &judged.verdict {
         Verdict::Decided(decision) => decision,
-        Verdict::Own(_) => return Ok(judged),
+        Verdict::Own(_) | Verdict::Cancel(_) => return Ok(judged),
         Verdict::Refused(refusal) => return Err(End::Refused(refusal.clone())),
     };
     match decision.effect {
@@ -77,7 +77,9 @@ pub(crate) async fn wait(
         Verdict::Decided(decision) if decision.effect != policy::Effect::Deny => Ok(again),
         Verdict::Decided(decision) => Err(End::Refused(denied(decision))),
         Verdict::Refused(refusal) => Err(End::Refused(refusal.clone())),
-        Verdict::Own(_) => Err(End::Refused(Refusal::internal("the statement became another"))),
+        Verdict::Own(_) | Verdict::Cancel(_) => {
+            Err(End::Refused(Refusal::internal("the statement became another")))
+        }
     }
 }
 
@@ -255,7 +257,7 @@ fn question(ask: &Ask, judged: &Judged, origin: Option<&Origin>) -> ApprovalAsk 
             });
             (demands.collect(), decision.policy_hash.clone())
         }
-        Verdict::Own(_) | Verdict::Refused(_) => (Vec::new(), String::new()),
+        Verdict::Own(_) | Verdict::Cancel(_) | Verdict::Refused(_) => (Vec::new(), String::new()),
     };
     ApprovalAsk {
         request_id: ask.request_id.clone(),

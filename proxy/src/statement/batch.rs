@@ -64,6 +64,7 @@ pub(crate) async fn follow(
                 accept: ask.accept.clone(),
                 base: ask.base.clone(),
                 traceparent: ask.traceparent.clone(),
+                room: ask.room.clone(),
                 since: Instant::now(),
                 cancel: ask.cancel.child_token(),
             };

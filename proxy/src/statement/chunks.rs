@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
+use http::HeaderValue;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use recording::entry::Format;
@@ -313,7 +314,8 @@ impl Chunk {
             )
         };
         let query_id = self.source.query_id.ok_or_else(|| gone(&"the result has no id"))?;
-        let body = session.upstream.result(query_id).await.map_err(|error| gone(&error))?;
+        let accept = HeaderValue::from_static("application/snowflake");
+        let body = session.upstream.result(query_id, accept).await.map_err(|error| gone(&error))?;
         let answer = Answer::decode(&body).map_err(|error| gone(&error))?;
         let links = answer.chunks().map_err(|error| gone(&error))?;
         let at = (self.number as usize).saturating_sub(1);

@@ -66,6 +66,8 @@ pub(crate) enum Verdict {
     Decided(Box<policy::Decision>),
     /// It asks for the result of this earlier statement of the session, which is answered from here.
     Own(Arc<Statement>),
+    /// It ends this earlier statement of the session, which is done from here.
+    Cancel(Arc<Statement>),
     /// It is refused whatever the policy says.
     Refused(Refusal),
 }
@@ -114,7 +116,10 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         (Ok(()), Some(ruling), requests) => match (&texts, learned, requests) {
             (Err(refusal), ..) => Verdict::Refused(refusal.clone()),
             (_, _, [lone]) if let SqlForm::ResultScan { query_id } = &lone.analysis.form => {
-                own(query_id, session)
+                own(query_id, session, Verdict::Own)
+            }
+            (_, _, [lone]) if let SqlForm::CancelQuery { query_id } = &lone.analysis.form => {
+                own(query_id, session, Verdict::Cancel)
             }
             (_, Err(refusal), _) => Verdict::Refused(refusal),
             (_, Ok(()), [lone]) => Verdict::Decided(Box::new(ruling.policy.decide(lone))),
@@ -250,11 +255,11 @@ fn no_policy() -> Refusal {
     )
 }
 
-/// The session's own earlier statement.
-fn own(query_id: &str, session: &Session) -> Verdict {
+/// What is done with the session's own earlier statement.
+fn own(query_id: &str, session: &Session, then: fn(Arc<Statement>) -> Verdict) -> Verdict {
     let found = Uuid::try_parse(query_id).ok().and_then(|id| session.by_id(id));
     match found {
-        Some(statement) => Verdict::Own(statement),
+        Some(statement) => then(statement),
         None => Verdict::Refused(Refusal::denied(
             "FG-6005",
             "the query id is not one of this session; use ids that this session returned",

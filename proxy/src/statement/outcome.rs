@@ -7,6 +7,7 @@ use bytes::Bytes;
 use snowflake::monitoring::State;
 use uuid::Uuid;
 
+use super::rows::Again;
 use super::{Ask, Statement};
 use crate::downstream::refusal::{Form, Refusal};
 use crate::recorder::Unrecorded;
@@ -24,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) query_id: Option<Uuid>,
     /// When, Unix milliseconds.
     pub(crate) ended_ms: i64,
+    /// How to come to the answer once more, where it can be fetched.
+    pub(crate) again: Option<Arc<Again>>,
 }
 
 /// Why there are no rows.
@@ -87,48 +90,51 @@ impl Outcome {
             error: Some((refusal.wire().0.to_owned(), refusal.text(ask.id))),
             query_id: None,
             ended_ms: jiff::Timestamp::now().as_millisecond(),
+            again: None,
         }
     }
 }
 
-/// The answers that are kept for retries, over all sessions, within one bound.
+/// The answers that are kept for retries, over all sessions, within one bound. Only those that the account can be asked
+/// for again are ever dropped.
 pub(crate) struct Answers {
+    /// Bytes of all.
     most: usize,
-    kept: Mutex<Kept>,
+    /// Bytes of one, once somebody got it.
+    each: usize,
+    kept: Mutex<VecDeque<Weak<Statement>>>,
 }
 
-/// All bytes, and who has how many, oldest first.
-type Kept = (usize, VecDeque<(Weak<Statement>, usize)>);
-
 impl Answers {
-    /// Keeps at most this many bytes.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { most, kept: Mutex::default() }
+    /// Keeps at most this many bytes, of one answer at most so many.
+    pub(crate) fn new(most: usize, each: usize) -> Self {
+        Self { most, each, kept: Mutex::default() }
     }
 
-    /// Counts a new answer, and drops others until all fit: first those that were delivered, oldest first.
-    pub(crate) fn keep(&self, statement: &Arc<Statement>, length: usize) {
+    /// Takes in a new answer, and drops others until all fit: first those that were delivered, oldest first.
+    pub(crate) fn keep(&self, statement: &Arc<Statement>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (total, queue) = &mut *kept;
-        queue.retain(|(statement, length)| {
-            let alive = statement.strong_count() > 0;
-            if !alive {
-                *total = total.saturating_sub(*length);
-            }
-            alive
-        });
-        *total += length;
-        queue.push_back((Arc::downgrade(statement), length));
-        while *total > self.most && queue.len() > 1 {
-            let is_delivered = |(known, _): &(Weak<Statement>, usize)| {
-                known.upgrade().is_none_or(|known| known.is_delivered())
-            };
-            let at = queue.iter().position(is_delivered).unwrap_or(0);
-            let Some((known, length)) = queue.remove(at) else { break };
-            *total = total.saturating_sub(length);
-            if let Some(known) = known.upgrade() {
-                known.drop_body();
-            }
+        kept.retain(|known| known.upgrade().is_some_and(|known| known.kept() > 0));
+        kept.push_back(Arc::downgrade(statement));
+        let mut total: usize =
+            kept.iter().filter_map(Weak::upgrade).map(|known| known.kept()).sum();
+        while total > self.most {
+            // The newest is on its way to who waits for it.
+            let older = kept.iter().filter_map(Weak::upgrade);
+            let droppable: Vec<_> =
+                older.filter(|known| known.can_drop() && !Arc::ptr_eq(known, statement)).collect();
+            let delivered = droppable.iter().find(|known| known.is_delivered());
+            let Some(first) = delivered.or_else(|| droppable.first()) else { return };
+            total = total.saturating_sub(first.kept());
+            first.drop_body();
+        }
+    }
+
+    /// Somebody got the answer.
+    pub(crate) fn delivered(&self, statement: &Statement) {
+        statement.delivered();
+        if statement.kept() > self.each && statement.can_drop() {
+            statement.drop_body();
         }
     }
 }

@@ -68,6 +68,10 @@ fn decision(judged: &Judged) -> entry::Decision {
             recorded.effect = entry::Effect::Allow;
             recorded.reason = format!("ResultOf {}", statement.id);
         }
+        Verdict::Cancel(statement) => {
+            recorded.effect = entry::Effect::Allow;
+            recorded.reason = format!("CancelOf {}", statement.id);
+        }
         Verdict::Decided(decision) => {
             recorded.effect = match decision.effect {
                 policy::Effect::Allow => entry::Effect::Allow,
@@ -161,6 +165,7 @@ pub(crate) async fn complete(ask: &Ask, attempt: Attempt, ended: Result<Relayed,
             error: Some((code, message)),
             query_id,
             ended_ms: jiff::Timestamp::now().as_millisecond(),
+            again: None,
         },
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::HeaderValue;
 use recording::entry::{self, Payload};
 use snowflake::chunks::Chunk as Link;
 use snowflake::login::SessionInfo;
 use snowflake::monitoring::State;
 use snowflake::parameters::Parameter;
-use snowflake::query::{Answer, Edits};
+use snowflake::query::{self, Answer, Edits};
 use snowflake::rows::{self, Column, Findings, Layout};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -42,6 +43,17 @@ pub(crate) struct Relayed {
     /// The account's ids of the statements that ran together in this one.
     pub(crate) results: Vec<Uuid>,
     pub(crate) hidden: Vec<entry::Hidden>,
+    /// How to come to the same answer once more.
+    pub(crate) again: Option<Arc<Again>>,
+}
+
+/// What it takes to fetch an answer once more, when its bytes are no longer kept: the masks that were decided then, and
+/// the names that its chunks have already.
+pub(crate) struct Again {
+    query_id: Uuid,
+    accept: HeaderValue,
+    plan: Plan,
+    links: Vec<Link>,
 }
 
 impl Relayed {
@@ -52,6 +64,7 @@ impl Relayed {
             error: None,
             query_id: self.query_id,
             ended_ms: jiff::Timestamp::now().as_millisecond(),
+            again: self.again,
         }
     }
 }
@@ -116,6 +129,18 @@ pub(crate) async fn relay(
     };
     parts.metrics.phase("record", recording);
 
+    // What ran together has results of its own, each under an id of its own.
+    if let Some(query_id) = shaped.query_id
+        && judged.parts.is_empty()
+        && !ask.request.describe_only
+    {
+        let names = shaped.columns.iter().map(|column| column.name.as_str());
+        session.read_by(query_id, sql::Earlier::of(&judged.analysis, names));
+    }
+    let again = shaped.query_id.map(|query_id| {
+        let links = named.iter().map(|named| named.link.clone()).collect();
+        Arc::new(Again { query_id, accept: ask.accept.clone(), plan: plan.clone(), links })
+    });
     let chunks = u32::try_from(named.len()).unwrap_or(u32::MAX);
     parts.chunks.serve(
         named,
@@ -143,6 +168,7 @@ pub(crate) async fn relay(
         columns: shaped.columns,
         results: shaped.results,
         hidden,
+        again,
     })
 }
 
@@ -175,6 +201,7 @@ pub(crate) async fn relay_again(
     ask: &Ask,
     earlier: &Arc<Statement>,
     attempt: &Attempt,
+    session: &Session,
 ) -> Result<Relayed, End> {
     let outcome = loop {
         tokio::select! {
@@ -190,7 +217,7 @@ pub(crate) async fn relay_again(
         let message = format!("the statement whose result is asked for did not succeed: {message}");
         return Err(End::Refused(Refusal::denied("FG-6005", message)));
     }
-    let Some(body) = earlier.body() else { return Err(End::Refused(evicted())) };
+    let body = answer(earlier, session).await.map_err(End::Refused)?;
     let columns = Answer::decode(&body)
         .and_then(|answer| answer.columns())
         .map_err(|error| End::Refused(Refusal::internal(error)))?;
@@ -207,17 +234,90 @@ pub(crate) async fn relay_again(
             .map(|column| entry::Column { name: column.name, data_type: column.word, masked: None })
             .collect(),
         results: Vec::new(),
+        again: outcome.again.clone(),
         body,
     })
 }
 
-/// The refusal of an answer that is no longer kept.
-pub(crate) fn evicted() -> Refusal {
-    Refusal::new(
-        Form::Failed,
-        "FG-6006",
-        "the answer is no longer kept here; run the statement again under a new request id",
-    )
+/// Ends the session's own earlier statement, and says so as the account would.
+pub(crate) async fn cancel(
+    ask: &Ask,
+    earlier: &Statement,
+    attempt: &Attempt,
+    judged: &Judged,
+) -> Result<Relayed, End> {
+    let text = if earlier.is_done() {
+        "Identified SQL statement is not currently executing.".to_owned()
+    } else {
+        earlier.cancel.cancel();
+        format!("query [{}] terminated.", earlier.id)
+    };
+    let state = &judged.state;
+    let stands = SessionInfo {
+        database_name: state.database.clone(),
+        schema_name: state.schema.clone(),
+        warehouse_name: state.warehouse.clone(),
+        role_name: Some(state.role.clone()),
+    };
+    let name = "SYSTEM$CANCEL_QUERY";
+    let body = Bytes::from(query::one_text(ask.id, name, &text, &stands));
+    let recorded =
+        attempt.rows(&body).await.map_err(|error| End::Refused(Refusal::unrecorded(&error)))?;
+    Ok(Relayed {
+        body,
+        query_id: None,
+        rows: Some(1),
+        recorded,
+        chunks: 0,
+        hidden: Vec::new(),
+        columns: vec![entry::Column {
+            name: name.to_owned(),
+            data_type: "text".to_owned(),
+            masked: None,
+        }],
+        results: Vec::new(),
+        again: None,
+    })
+}
+
+/// The answer of a statement that ended: as it is kept, or fetched once more from the account under the same masks. It
+/// is on record already, so it must hold the same rows.
+pub(crate) async fn answer(statement: &Statement, session: &Session) -> Result<Bytes, Refusal> {
+    let kept = match statement.body() {
+        Ok(body) => return Ok(body),
+        Err(kept) => kept,
+    };
+    let gone = |why: &dyn std::fmt::Display| {
+        Refusal::new(
+            Form::Failed,
+            "FG-6006",
+            format_args!(
+                "the answer is no longer kept, here or at the account ({why}); run the statement again under a new \
+                 request id"
+            ),
+        )
+    };
+    let outcome = statement.outcome().ok_or_else(|| gone(&"it is not done"))?;
+    let again = outcome.again.clone().ok_or_else(|| gone(&"the account has no id of it"))?;
+    let fetched = session.upstream.result(again.query_id, again.accept.clone()).await;
+    let fetched = fetched.map_err(|error| gone(&error))?;
+    let shape = move || again.plan.shape(&fetched, again.links.clone());
+    let shaped = match tokio::task::spawn_blocking(shape).await {
+        Ok(Ok(shaped)) => shaped,
+        Ok(Err(End::Failed { message, .. })) => return Err(gone(&message)),
+        Ok(Err(_)) | Err(_) => return Err(gone(&"what it gives now is not that answer")),
+    };
+    if rows_of(&shaped.body) != kept {
+        return Err(gone(&"what it gives now are not those rows"));
+    }
+    Ok(shaped.body)
+}
+
+/// The digest of the rows that stand in an answer.
+pub(crate) fn rows_of(body: &[u8]) -> Option<recording::Digest> {
+    let answer = Answer::decode(body).ok()?;
+    let rows = ["rowset", "rowsetBase64"].map(|field| answer.raw(field).unwrap_or_default());
+    Some(recording::Digest::of(rows.concat().as_bytes()))
 }
 
 /// What a statement did to what is known of the account.

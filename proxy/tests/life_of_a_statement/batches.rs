@@ -40,7 +40,7 @@ fn result(id: &str, columns: &[&str], row: &[&str]) -> Told {
 
 async fn ask(driver: &Driver, sql: &str, count: Value) -> Value {
     let body = json!({"sqlText": sql, "parameters": {"MULTI_STATEMENT_COUNT": count}});
-    driver.wait(driver.query_as(&Uuid::new_v4().to_string(), &body).await).await
+    driver.ask(&Uuid::new_v4().to_string(), &body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

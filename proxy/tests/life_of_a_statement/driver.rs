@@ -40,6 +40,16 @@ impl Driver {
         driver
     }
 
+    /// Whether it gets as far as a session.
+    pub(crate) async fn try_log_in(&mut self, data: Value) -> bool {
+        let url = format!("{}/session/heartbeat", self.base).parse().unwrap();
+        if self.client.get(url).await.is_err() {
+            return false;
+        }
+        self.log_in(data).await;
+        self.login["success"] == true
+    }
+
     pub(crate) async fn log_in(&mut self, data: Value) {
         let mut all = json!({
             "ACCOUNT_NAME": "acme-dev", "CLIENT_APP_ID": "PythonConnector", "CLIENT_APP_VERSION": "5.2.0",
@@ -67,6 +77,12 @@ impl Driver {
         self.query_as(&Uuid::new_v4().to_string(), &json!({"sqlText": sql})).await
     }
 
+    /// Sends a request, by its id, and waits for its end.
+    pub(crate) async fn ask(&self, request_id: &str, body: &Value) -> Value {
+        self.wait(self.query_as(request_id, body).await).await
+    }
+
+    /// The first answer to a request, by its id.
     pub(crate) async fn query_as(&self, request_id: &str, body: &Value) -> Value {
         let path = format!(
             "/queries/v1/query-request?requestId={request_id}&request_guid={}",

@@ -15,10 +15,14 @@ mod doors;
 mod driver;
 mod drivers;
 mod large;
+mod later;
+mod limits;
 mod messages;
 mod operator;
+mod parameters;
 mod prompts;
 mod rest;
+mod retries;
 mod temporary;
 
 use std::collections::BTreeMap;

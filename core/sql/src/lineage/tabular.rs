@@ -28,11 +28,7 @@ impl Resolver<'_> {
                 "SPLIT_TO_TABLE" | "STRTOK_SPLIT_TO_TABLE" => Some(&["SEQ", "INDEX", "VALUE"]),
                 "GENERATOR" => Some(&[]),
                 "GETNEXTVAL" => return self.next_values(args),
-                "RESULT_SCAN" => {
-                    return Err(unsupported(
-                        "RESULT_SCAN other than SELECT * FROM TABLE(RESULT_SCAN('<query id>'))",
-                    ));
-                }
+                "RESULT_SCAN" => return self.earlier(args),
                 _ => None,
             },
             // Histories and the like show what others did.
@@ -119,6 +115,40 @@ impl Resolver<'_> {
         let name = Arc::new(self.qualify(parts)?);
         self.touch(name, Access::Read);
         Ok(Provenance::clean().of(Class::Number(0)))
+    }
+
+    /// The rows of an earlier statement of the session, under the sources of its columns.
+    fn earlier(&mut self, args: &[ast::FunctionArg]) -> Result<Rows, Problem> {
+        let unknown = || {
+            Err(unsupported(
+                "RESULT_SCAN of anything but the literal query id of a result that this session got from the account",
+            ))
+        };
+        let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Value(id)))] = args
+        else {
+            return unknown();
+        };
+        let ast::Value::SingleQuotedString(id) = &id.value else { return unknown() };
+        let session = self.session;
+        let known = session.results.get(&id.to_ascii_lowercase());
+        let Some(earlier) = known.filter(|_| self.inside.is_empty()) else { return unknown() };
+        self.touches.extend(earlier.touches.iter().cloned());
+        for table in &earlier.tables {
+            self.tables.entry(table.name.clone()).or_insert_with(|| Arc::clone(table));
+        }
+        let mut fields = Vec::with_capacity(earlier.columns.len());
+        for column in &earlier.columns {
+            let mut provenance = Provenance::clean();
+            for source in &column.sources {
+                provenance.sources.push(self.known_id(source)?);
+            }
+            provenance.sources.sort_unstable();
+            if column.plain {
+                provenance.shape = Shape::Bare;
+            }
+            fields.push(Field { name: column.name.clone(), provenance });
+        }
+        Ok(Rows { fields: Rc::new(fields), rest: None })
     }
 
     /// A bare column, or a path into one.
