@@ -71,7 +71,9 @@ pub(crate) struct Ask {
 /// is recorded and answered like any other.
 async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
     let judged = judge::judge(ask, session, parts).await;
-    parts.metrics.understood(&judged.analysis);
+    if ask.part.is_none() {
+        judged.analyses().for_each(|analysis| parts.metrics.understood(analysis));
+    }
 
     let origin = origin::of(ask, session, parts);
 
@@ -82,7 +84,7 @@ async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
     let mut attempt = match session.recording.attempt(attempted, prompted).await {
         Ok(attempt) => attempt,
         Err(error) => {
-            parts.metrics.decided(judged.analysis.word, false);
+            parts.metrics.decided(judged.counted(), false);
             return Outcome::refused(ask, &Refusal::unrecorded(&error));
         }
     };
@@ -99,11 +101,11 @@ async fn carry_out(
     session: &Arc<Session>,
     parts: &Arc<Parts>,
 ) -> Result<rows::Relayed, End> {
-    let word = judged.analysis.word;
+    let counted = judged.counted();
     // A hold can last for hours: what was decided before it is decided again after it.
     let judged = approval::wait(ask, judged, origin, attempt, session, parts).await;
     // Counted once, when it is settled whether it runs.
-    parts.metrics.decided(word, judged.is_ok());
+    parts.metrics.decided(counted, judged.is_ok());
     let judged = judged?;
     match &judged.verdict {
         Verdict::Own(statement) => {
@@ -113,27 +115,60 @@ async fn carry_out(
         Verdict::Decided(_) | Verdict::Refused(_) => {}
     }
     session.about_to_run(judged.analyses());
+    let answer = match send(ask, &judged, attempt, session, parts).await {
+        Ok(answer) => answer,
+        Err(end) => {
+            batch::give_up(ask, &judged, None, &end, session, parts).await;
+            return Err(end);
+        }
+    };
+    match rows::relay(ask, answer.clone(), &judged, attempt, session, parts).await {
+        Ok(relayed) => {
+            batch::follow(ask, &judged, &relayed.results, session, parts).await;
+            Ok(relayed)
+        }
+        Err(end) => {
+            batch::give_up(ask, &judged, Some(&answer), &end, session, parts).await;
+            Err(end)
+        }
+    }
+}
+
+/// To the account and back. What was sent together with others is not sent again: its result is fetched.
+async fn send(
+    ask: &Ask,
+    judged: &Judged,
+    attempt: &mut Attempt,
+    session: &Arc<Session>,
+    parts: &Parts,
+) -> Result<Bytes, End> {
+    let result = match ask.part.as_ref().map(|part| &part.fate) {
+        None => None,
+        Some(batch::Fate::Result(query_id)) => Some(*query_id),
+        Some(batch::Fate::NotRun(refusal)) => return Err(End::Refused(refusal.clone())),
+        Some(batch::Fate::Sent(end)) => {
+            attempt.sent(&session.upstream.user).await.map_err(End::unrecorded)?;
+            return Err(end.clone());
+        }
+    };
     let lease = session.upstream.lease().await.map_err(End::upstream)?;
     let dispatch = Dispatch {
         request_id: &ask.request_id,
         sql: &ask.request.sql,
         body: ask.request.encode(judged.statements()).into(),
         accept: ask.accept.clone(),
-        result: ask.part.as_ref().map(|part| part.query_id),
+        result,
     };
     let started = Instant::now();
     let mut sending = session.upstream.sending(lease, dispatch, &ask.cancel);
-    let answer = loop {
+    loop {
         // Every try is on record before it is made.
         attempt.sent(&session.upstream.user).await.map_err(End::unrecorded)?;
         if let Some(answer) = sending.go().await.map_err(End::upstream)? {
-            break answer;
+            parts.metrics.phase("upstream", started);
+            return Ok(answer);
         }
-    };
-    parts.metrics.phase("upstream", started);
-    let relayed = rows::relay(ask, answer, &judged, attempt, session, parts).await?;
-    batch::follow(ask, judged, &relayed.results, session, parts).await;
-    Ok(relayed)
+    }
 }
 
 /// A statement and whoever watches it.

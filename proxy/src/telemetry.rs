@@ -272,12 +272,14 @@ impl Metrics {
         self.turned_away.get_or_create(&why.label()).inc();
     }
 
-    /// Counts a statement, once in its life: whether it was let through in the end.
-    pub(crate) fn decided(&self, word: sql::Word, let_through: bool) {
+    /// Counts statements, each once in its life: whether they were let through in the end.
+    pub(crate) fn decided(&self, kinds: Vec<sql::Word>, let_through: bool) {
         let effect = if let_through { policy::Effect::Allow } else { policy::Effect::Deny };
-        // A closed list of words, never a text of the statement.
-        let labels = StatementLabels { kind: word.to_string(), decision: effect.as_str() };
-        self.statements.get_or_create(&labels).inc();
+        for kind in kinds {
+            // A closed list of words, never a text of the statement.
+            let labels = StatementLabels { kind: kind.to_string(), decision: effect.as_str() };
+            self.statements.get_or_create(&labels).inc();
+        }
     }
 
     /// Counts cells that were hidden, by what was found in them.

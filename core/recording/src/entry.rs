@@ -638,7 +638,7 @@ pub struct Refused {
 pub struct Failed {
     /// The statement.
     pub statement: String,
-    /// Snowflake's code, or `FG-4nnn`; `FG-4004` means that it may or may not have run.
+    /// Snowflake's code, or `FG-4nnn`; `FG-4004` means that it may or may not have run, `FG-4006` that it did.
     pub code: String,
     /// SQLSTATE, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

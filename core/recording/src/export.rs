@@ -302,7 +302,12 @@ fn follow(line: &mut Line, item: &Item) {
             set("message", json!(it.message));
         }
         Fact::Failed(it) => {
-            set("outcome", json!(if it.code == "FG-4004" { "Unknown" } else { "Failed" }));
+            let outcome = match &*it.code {
+                "FG-4004" => "Unknown",
+                "FG-4006" => "Completed",
+                _ => "Failed",
+            };
+            set("outcome", json!(outcome));
             set("code", json!(it.code));
             set("message", json!(it.message));
             set("queryId", json!(it.query_id));

@@ -27,6 +27,7 @@ pub mod query;
 pub mod rest;
 pub mod rows;
 pub mod session;
+pub mod several;
 pub mod table;
 pub mod value;
 

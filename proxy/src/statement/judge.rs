@@ -53,6 +53,12 @@ impl Judged {
         sql::without_secrets(&ask.request.sql, &self.analysis)
     }
 
+    /// The kinds of the statements in it, each to be counted once: what was sent together was counted then.
+    pub(crate) fn counted(&self) -> Vec<sql::Word> {
+        let kinds = self.analyses().map(|analysis| analysis.word);
+        kinds.filter(|_| self.part_of.is_none()).collect()
+    }
+
     /// How many statements there are in it.
     pub(crate) fn statements(&self) -> usize {
         self.parts.len().max(1)

@@ -26,7 +26,8 @@ pub(crate) struct Origin {
 /// Finds it, where the connection wants that to be known.
 pub(crate) fn of(ask: &Ask, session: &Arc<Session>, parts: &Parts) -> Option<Origin> {
     let capture = capture(parts);
-    if capture == control::update::PromptCapture::Off {
+    // What was sent together was one text of one tool call, and is linked as that.
+    if capture == control::update::PromptCapture::Off || ask.part.is_some() {
         return None;
     }
     let tag = ask.request.parameters.iter().find(|it| it.name.eq_ignore_ascii_case("QUERY_TAG"));

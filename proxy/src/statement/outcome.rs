@@ -30,6 +30,7 @@ pub(crate) struct Outcome {
 }
 
 /// Why there are no rows.
+#[derive(Clone)]
 pub(crate) enum End {
     /// Frostgate said no.
     Refused(Refusal),

@@ -71,6 +71,9 @@ async fn several_statements_are_sent_as_one_and_each_result_is_masked_and_record
         assert_eq!(sent.body["sqlText"], sql);
         assert_eq!(sent.body["parameters"]["MULTI_STATEMENT_COUNT"], 2);
     }
+    // Each statement counts once, and what they were sent in is none.
+    let counted = scene.counted("Select").await;
+    assert_eq!(counted, ["frostgate_proxy_statements_total{kind=\"Select\",decision=\"Allow\"} 4"]);
     let record = scene.end_with_record().await;
     let attempts: Vec<_> = record.iter().filter(|entry| entry["entry"] == "Attempted").collect();
     let texts: Vec<_> = attempts.iter().map(|entry| entry["sql"].as_str().unwrap()).collect();
@@ -235,4 +238,100 @@ async fn the_answer_to_the_request_itself_carries_no_rows_of_its_statements() {
     assert!(message(&answer).starts_with("FG-2014"), "{answer}");
     assert!(!answer.to_string().contains("ada@"), "{answer}");
     scene.end().await;
+}
+
+/// What is on record of each statement of the one request in it: its text, how it ended, with which code.
+fn fates(record: &[Value]) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let attempts = record.iter().filter(|entry| entry["entry"] == "Attempted");
+    let mut fates: Vec<_> = attempts
+        .map(|attempt| {
+            let of_it = |entry: &&Value| entry["statement"] == attempt["statement"];
+            let sent = record.iter().filter(of_it).any(|entry| entry["entry"] == "Sent");
+            let ends = ["Completed", "Refused", "Failed"];
+            let ended = record.iter().filter(of_it);
+            let mut ended = ended.filter(|entry| ends.contains(&entry["entry"].as_str().unwrap()));
+            let (end, none) = (ended.next().unwrap(), ended.next());
+            assert!(none.is_none(), "{none:?}");
+            // Only what was not sent did not run.
+            assert_eq!(sent, end["entry"] != "Refused", "{end}");
+            (text(&attempt["sql"]), text(&end["entry"]), text(&end["code"]))
+        })
+        .collect();
+    fates.sort();
+    fates
+}
+
+const THREE: [&str; 3] = [
+    "delete from customers where id = 1",
+    "select email from customers",
+    "select id from customers",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_statement_of_a_request_that_fails_midway_is_on_record_with_what_became_of_it() {
+    let sql = THREE.join(";\n");
+    let at = |position: &str| {
+        format!(
+            "JavaScript execution error: Uncaught Execution of multiple statements failed on statement \
+             \"select email from customers\" (at {position}).\nNumeric value 'ada@example.com' is not recognized"
+        )
+    };
+    let unknown = ("Failed", "FG-4004");
+    for (message, expected) in [
+        (
+            at("line 2, position 0"),
+            [("Failed", "FG-4006"), ("Failed", "100132"), ("Refused", "FG-4007")],
+        ),
+        (at("line 7, position 0"), [unknown; 3]),
+        ("Statement reached its timeout".to_owned(), [unknown; 3]),
+    ] {
+        let scene = Scene::set().await;
+        let driver = scene.driver().await;
+        scene.account.answers(move |asked| {
+            let told = Told::json(&failure("100132", &message));
+            (asked.path == "/queries/v1/query-request").then_some(told)
+        });
+        let failed = ask(&driver, &sql, json!(3)).await;
+        assert_eq!(failed["code"], "100132", "{failed}");
+        assert_eq!(scene.account.statements().len(), 1);
+        assert_eq!(scene.counted("Select").await.len(), 1);
+        let record = scene.end_with_record().await;
+        let written = Value::from(record.clone()).to_string();
+        assert!(!written.contains("ada@"), "{written}");
+        let expected: Vec<_> = THREE.iter().zip(expected).collect();
+        let mut expected: Vec<_> = expected
+            .iter()
+            .map(|(text, (entry, code))| {
+                ((**text).to_owned(), (*entry).to_owned(), (*code).to_owned())
+            })
+            .collect();
+        expected.push((sql.clone(), "Failed".to_owned(), "100132".to_owned()));
+        expected.sort();
+        assert_eq!(fates(&record), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_ran_are_on_record_where_their_answer_is_kept_back_or_never_came() {
+    let sql = THREE.join(";");
+    for (told, parent, code) in [
+        // The account gives another number of results: they ran, and nobody saw of which.
+        (Some(rows(&["x"], &[&["done"]])), ("Failed", "FG-4003"), "FG-4003"),
+        (None, ("Failed", "FG-4004"), "FG-4004"),
+    ] {
+        let scene = Scene::set().await;
+        let driver = scene.driver().await;
+        scene.account.answers(move |asked| {
+            let told = told.as_ref().map_or_else(Told::cut, Told::json);
+            (asked.path == "/queries/v1/query-request").then_some(told)
+        });
+        let failed = ask(&driver, &sql, json!(3)).await;
+        assert!(message(&failed).starts_with(parent.1), "{failed}");
+        let record = scene.end_with_record().await;
+        for (text, entry, said) in fates(&record) {
+            let expected = if text == sql { parent } else { ("Failed", code) };
+            assert_eq!((&*entry, &*said), expected, "{text}");
+        }
+    }
 }
