@@ -1,8 +1,8 @@
 //! Masks: pure functions from value to value of the same type.
 //!
-//! One value goes through [`Mask::apply`] whether it came from a JSON cell ([`Mask::cell`]) or an Arrow array. A mask
-//! of a *derived* column (an expression over a masked one) gives one and the same value for every cell, NULL or
-//! not: otherwise `NULLIF(column, 'guess')` would answer.
+//! One value goes through [`Mask::apply`] whether it came from a JSON cell or an Arrow array. A mask of a *derived*
+//! column (an expression over a masked one) gives one and the same value for every cell, NULL or not: otherwise
+//! `NULLIF(column, 'guess')` would answer.
 
 use std::borrow::Cow;
 
@@ -228,26 +228,6 @@ impl Mask {
         if self.method == MaskMethod::Null { Value::Null } else { fixed_value(kind) }
     }
 
-    /// Masks one cell of a JSON row set (`None` is NULL).
-    #[must_use]
-    pub fn cell<'a>(
-        &self,
-        key: &MaskKey,
-        kind: Kind,
-        cell: Option<&'a str>,
-    ) -> Option<Cow<'a, str>> {
-        let masked = match cell {
-            _ if self.derived => self.constant(kind),
-            None => return None,
-            Some(text) => match decode(kind, text) {
-                Some(value) => self.apply(key, kind, value),
-                // Not the form that the server declared: nothing of it may show.
-                None => self.constant(kind),
-            },
-        };
-        encode(kind, masked)
-    }
-
     fn hash<'a>(&self, key: &MaskKey, kind: Kind, value: Value<'a>) -> Value<'a> {
         match (kind, value) {
             (Kind::Text, Value::Text(text)) => {
@@ -417,114 +397,4 @@ fn token(tag: &[u8; 32]) -> String {
 
 fn first_u64(tag: &[u8; 32]) -> u64 {
     tag.iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte))
-}
-
-// === JSON cells ===
-
-/// The value of a cell, as the server writes it for its type.
-fn decode(kind: Kind, cell: &str) -> Option<Value<'_>> {
-    match kind {
-        Kind::Text | Kind::Variant | Kind::Object | Kind::Array => {
-            Some(Value::Text(Cow::Borrowed(cell)))
-        }
-        Kind::Fixed { scale, .. } => decimal(cell, scale).map(Value::Integer),
-        Kind::Real => cell.parse().ok().map(Value::Real),
-        Kind::Boolean => match cell {
-            "1" | "true" | "TRUE" => Some(Value::Boolean(true)),
-            "0" | "false" | "FALSE" => Some(Value::Boolean(false)),
-            _ => None,
-        },
-        Kind::Date => cell.parse().ok().map(Value::Days),
-        Kind::Time { scale } => {
-            decimal(cell, scale).and_then(|units| i64::try_from(units).ok()).map(Value::Time)
-        }
-        Kind::Timestamp { .. } => instant(cell, None),
-        Kind::TimestampTz { .. } => {
-            let (instant_text, zone) = cell.split_once(' ')?;
-            let offset = zone.parse::<i32>().ok()?.checked_sub(1_440)?;
-            instant(instant_text, Some(offset))
-        }
-        Kind::Binary => {
-            let digit =
-                |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            if !cell.len().is_multiple_of(2) {
-                return None;
-            }
-            let bytes: Option<Vec<u8>> = cell
-                .as_bytes()
-                .chunks_exact(2)
-                .map(|pair| Some(digit(&pair[0])? << 4 | digit(&pair[1])?))
-                .collect();
-            bytes.map(|bytes| Value::Binary(bytes.into()))
-        }
-        Kind::Other => None,
-    }
-}
-
-/// A decimal text as an integer of 10^-scale; digits beyond the scale are cut.
-fn decimal(text: &str, scale: u8) -> Option<i128> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let mut value: i128 = 0;
-    let padding = std::iter::repeat(b'0');
-    let kept = fraction.bytes().chain(padding).take(usize::from(scale));
-    for byte in whole.bytes().chain(kept) {
-        let digit = char::from(byte).to_digit(10)?;
-        value = value.checked_mul(10)?.checked_add(i128::from(digit))?;
-    }
-    Some(if negative { -value } else { value })
-}
-
-fn instant(text: &str, offset: Option<i32>) -> Option<Value<'static>> {
-    const NANOSECONDS: i128 = 1_000_000_000;
-    let total = decimal(text, 9)?;
-    Some(Value::Timestamp {
-        seconds: i64::try_from(total.div_euclid(NANOSECONDS)).ok()?,
-        nanoseconds: u32::try_from(total.rem_euclid(NANOSECONDS)).ok()?,
-        offset,
-    })
-}
-
-/// A value as the server would write it for its type.
-fn encode(kind: Kind, value: Value<'_>) -> Option<Cow<'_, str>> {
-    let scaled = |value: i128, scale: u8| {
-        if scale == 0 {
-            return value.to_string();
-        }
-        let digits = format!("{:0>width$}", value.unsigned_abs(), width = usize::from(scale) + 1);
-        let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
-        format!("{}{whole}.{fraction}", if value < 0 { "-" } else { "" })
-    };
-    Some(match (value, kind) {
-        (Value::Null, _) => return None,
-        (Value::Text(text), _) => text,
-        (Value::Integer(value), Kind::Fixed { scale, .. }) => scaled(value, scale).into(),
-        (Value::Integer(value), _) => value.to_string().into(),
-        (Value::Real(value), _) => value.to_string().into(),
-        (Value::Boolean(value), _) => Cow::Borrowed(if value { "1" } else { "0" }),
-        (Value::Days(days), _) => days.to_string().into(),
-        (Value::Time(units), Kind::Time { scale }) => scaled(i128::from(units), scale).into(),
-        (Value::Time(units), _) => units.to_string().into(),
-        (Value::Timestamp { seconds, nanoseconds, offset }, _) => {
-            let (Kind::Timestamp { scale } | Kind::TimestampTz { scale }) = kind else {
-                return None;
-            };
-            let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
-            let unit = 10_i128.pow(u32::from(9 - scale.min(9)));
-            let mut text = scaled(total.div_euclid(unit), scale.min(9));
-            if let Some(offset) = offset {
-                text.push_str(&format!(" {}", offset + 1_440));
-            }
-            text.into()
-        }
-        (Value::Binary(bytes), _) => {
-            bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>().into()
-        }
-    })
 }
