@@ -105,7 +105,7 @@ impl Resolver<'_> {
                 }
                 let one = self.expression(left, scope)?;
                 let two = self.expression(right, scope)?;
-                let class = self.operate(op, &one, &two);
+                let class = self.operate(operation(op, right), &one, &two);
                 Ok(one.with(&two).of(class))
             }
             ast::Expr::IsDistinctFrom(one, two) | ast::Expr::IsNotDistinctFrom(one, two) => {
@@ -661,6 +661,27 @@ fn cast_class(data_type: &ast::DataType) -> Class {
 /// Anything can be put into a VARIANT.
 fn is_variant(data_type: &ast::DataType) -> bool {
     matches!(data_type, ast::DataType::Custom(name, _) if super::parts(name).is_ok_and(|parts| parts == ["VARIANT"]))
+}
+
+/// The operation as far as it can fail: a division by a literal other than zero fails only where a product would.
+fn operation<'o>(op: &'o ast::BinaryOperator, right: &ast::Expr) -> &'o ast::BinaryOperator {
+    let divides = matches!(op, ast::BinaryOperator::Divide | ast::BinaryOperator::Modulo);
+    if divides && is_number_but_zero(right) { &ast::BinaryOperator::Multiply } else { op }
+}
+
+fn is_number_but_zero(expression: &ast::Expr) -> bool {
+    match expression {
+        ast::Expr::Nested(inner) => is_number_but_zero(inner),
+        ast::Expr::Value(value) => match &value.value {
+            // With an exponent it can be too small to be told from zero.
+            ast::Value::Number(digits, _) => {
+                !digits.contains(['e', 'E'])
+                    && digits.bytes().any(|byte| (b'1'..=b'9').contains(&byte))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// Functions of the clock and session that need no brackets.
