@@ -5,9 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sql::{
-    Access, Against, Analysis, Column, Form, Lineage, Name, Reason, Risk, Temporaries, Word,
-};
+use sql::{Access, Against, Analysis, Column, Form, Lineage, Name, Reason, Risk, Word};
 
 use crate::compile::{Approval, Denied, Detecting, Entry, no_policy};
 use crate::document::{MaskMethod, PredicateUse, Privilege, RuleEffect, TruncateUnit};
@@ -45,7 +43,7 @@ impl Policy {
             selected: &selected,
             principal: request.principal,
             analysis,
-            temporary: &request.session.temporary,
+            session: request.session,
         };
         let mut decision = Decision {
             effect: Effect::Allow,
@@ -133,7 +131,7 @@ struct Judge<'a> {
     selected: &'a [&'a Entry],
     principal: &'a Principal,
     analysis: &'a Analysis,
-    temporary: &'a Temporaries,
+    session: &'a sql::Session,
 }
 
 /// An approval is for one text: what a variable in it holds can change until it runs.
@@ -192,7 +190,8 @@ impl<'a> Judge<'a> {
         };
         let role = "the role comes from the AccessPolicy; open a session with another identity for another role";
         match self.analysis.word {
-            Word::UseRole => {
+            // Some tools name the role that the session has anyway.
+            Word::UseRole if !self.stays_in_role() => {
                 return refusal(
                     Code::SessionPinned,
                     "the role of a session is pinned".into(),
@@ -247,12 +246,17 @@ impl<'a> Judge<'a> {
         None
     }
 
+    /// Whether the role that USE ROLE names is the session's own.
+    fn stays_in_role(&self) -> bool {
+        self.session.role.as_deref().is_some_and(|role| self.analysis.switches_to == [role])
+    }
+
     /// The object that a temporary one of its name would hide from the session, where masks matter.
     fn hidden_by_temporary(&self) -> Option<&Name> {
         let known = || self.analysis.tables.iter().chain(&self.analysis.others);
         self.analysis
             .touched(Access::Create)
-            .filter(|name| self.has_masks() && !self.temporary.has(name))
+            .filter(|name| self.has_masks() && !self.session.temporary.has(name))
             .find(|name| known().any(|object| object.name == **name))
     }
 

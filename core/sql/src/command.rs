@@ -371,8 +371,12 @@ impl Reader<'_> {
         Some(stored)
     }
 
-    /// One to three identifiers with dots; a second dot at once means PUBLIC.
+    /// One to three identifiers with dots; a second dot at once means PUBLIC. `IDENTIFIER('literal')` is read as the
+    /// name it holds.
     fn name(&mut self) -> Result<Vec<String>, Problem> {
+        if let Some(parts) = self.literal_name() {
+            return Ok(parts);
+        }
         let Some(first) = self.identifier() else {
             return self.missing("a plain name");
         };
@@ -390,6 +394,20 @@ impl Reader<'_> {
             return self.missing("a plain name");
         }
         Ok(parts)
+    }
+
+    fn literal_name(&mut self) -> Option<Vec<String>> {
+        let begin = self.at;
+        if self.take("IDENTIFIER") && self.take_symbol('(') && self.take_class(Class::String) {
+            let literal = self.tokens.get(self.at - 1)?.inner(self.text);
+            let parts =
+                crate::lexer::plain_string(literal).and_then(|text| crate::name::read(&text));
+            if parts.is_some() && self.take_symbol(')') {
+                return parts;
+            }
+        }
+        self.at = begin;
+        None
     }
 
     /// A literal: a string, a number with its sign, TRUE or FALSE.

@@ -243,7 +243,7 @@ words! {
         /// Everything about users, roles, grants, integrations, policies, shares, warehouses and other account matters,
         /// also only to show them.
         Admin,
-        /// USE DATABASE, USE SCHEMA, USE WAREHOUSE.
+        /// USE DATABASE, USE SCHEMA, USE WAREHOUSE, and USE ROLE of the role that the session has anyway.
         Use,
         /// BEGIN, COMMIT, ROLLBACK.
         Transaction,
@@ -561,7 +561,10 @@ impl Group {
             },
             Self::Admin => word.effect() == Effect::Administer || word == Word::ShowAccount,
             Self::Use => {
-                matches!(word, Word::UseDatabase | Word::UseSchema | Word::UseWarehouse)
+                matches!(
+                    word,
+                    Word::UseDatabase | Word::UseSchema | Word::UseWarehouse | Word::UseRole
+                )
             }
             Self::Transaction => word.effect() == Effect::Transaction,
         }

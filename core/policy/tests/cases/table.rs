@@ -26,6 +26,7 @@ pub(crate) struct Table {
 struct SessionForm {
     database: Option<String>,
     schema: Option<String>,
+    role: Option<String>,
     #[serde(default)]
     ignore_case: bool,
 }
@@ -110,6 +111,7 @@ impl Table {
             session: Session {
                 database: self.session.database.clone(),
                 schema: self.session.schema.clone(),
+                role: self.session.role.clone(),
                 ignore_case: self.session.ignore_case,
                 ..Session::default()
             },
