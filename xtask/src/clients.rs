@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Login, types, rows (100,000 at most), denial and approval alone
     #[arg(long)]
     short: bool,
+    /// Cells alone, by their names in the table, such as "its own ways"
+    #[arg(long, value_name = "NAME")]
+    cell: Vec<String>,
     /// Everything is installed, and this process is in namespaces of its own
     #[arg(long, hide = true)]
     inside: bool,
@@ -43,15 +46,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let chosen = chosen(&arguments.clients)?;
     if arguments.inside {
-        return inside(&chosen, arguments.short);
+        return inside(&chosen, arguments);
     }
     Stage::prepare(&room::plan())?;
     for client in &chosen {
         client.program()?;
     }
-    let mut words = arguments.clients.clone();
-    words.extend(arguments.short.then(|| "--short".to_owned()));
-    room::enter(&words)
+    if let Some(unknown) = arguments.cell.iter().find(|cell| Cell::named(cell).is_none()) {
+        let known: Vec<&str> = Cell::ALL.iter().map(|(_, name, _)| *name).collect();
+        bail!("no cell is called {unknown}; there are {}", known.join("; "));
+    }
+    room::enter(std::env::args_os().skip(2))
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Client>> {
@@ -64,14 +69,18 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Client>> {
     Ok(CLIENTS.iter().filter(wanted).collect())
 }
 
-fn inside(chosen: &[&'static Client], short: bool) -> Result<()> {
+fn inside(chosen: &[&'static Client], arguments: &Arguments) -> Result<()> {
+    let short = arguments.short;
+    let named: Vec<Cell> = arguments.cell.iter().filter_map(|name| Cell::named(name)).collect();
+    let wanted =
+        |cell: Cell| (!short || cell.short()) && (named.is_empty() || named.contains(&cell));
     let room = Room::open()?;
     let mut lines = Vec::new();
     let mut failed = Vec::new();
     for client in chosen {
         let start = Instant::now();
         let mut outcomes = Vec::new();
-        for (cell, name, _) in Cell::ALL.iter().filter(|(cell, _, _)| !short || cell.short()) {
+        for (cell, name, _) in Cell::ALL.iter().filter(|(cell, _, _)| wanted(*cell)) {
             let began = Instant::now();
             let outcome = cell.run(&room, client, short);
             if began.elapsed().as_secs() > 40 {
@@ -107,7 +116,7 @@ fn inside(chosen: &[&'static Client], short: bool) -> Result<()> {
         println!("{}", table::page(&names, &lines, ""));
         bail!("failed: {}; logs are in {}", failed.join("; "), room.stage.folder.display());
     }
-    if !short {
+    if !short && named.is_empty() {
         std::fs::write(path, &page)?;
     }
     println!("{page}");

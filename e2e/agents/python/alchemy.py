@@ -8,7 +8,7 @@ import task as tasks
 from snowflake.sqlalchemy import URL
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-ADDRESS = {"account", "user", "password", "warehouse", "database", "schema"}
+ADDRESS = {"account", "user", "password", "warehouse", "database", "schema", "role"}
 
 
 class Base(DeclarativeBase):

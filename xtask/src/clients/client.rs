@@ -1,6 +1,7 @@
 //! The clients: what each is, how it is installed and started, and what it has no way to do.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ pub(super) struct Client {
     /// The package, as its registry calls it.
     pub(super) package: &'static str,
     runtime: Runtime,
+    /// After which its statement surely runs.
+    pub(super) starts: Duration,
     /// How many rows it reads in the whole matrix: a million where it streams.
     pub(super) rows: u32,
     /// The settings that make it refuse a certificate without a fresh word about revocation.
@@ -41,6 +44,9 @@ enum Runtime {
 }
 
 const MILLION: u32 = 1_000_000;
+const AT_ONCE: Duration = Duration::from_secs(5);
+const SLOWLY: Duration = Duration::from_secs(20);
+const ONE_SHOT: &str = "each call is a session of its own";
 
 /// All of them, in the order in which they are tried.
 pub(super) const CLIENTS: &[Client] = &[
@@ -48,6 +54,7 @@ pub(super) const CLIENTS: &[Client] = &[
         name: "connector-5",
         package: "snowflake-connector-python",
         runtime: Runtime::Python("connector5", "agent.py"),
+        starts: AT_ONCE,
         rows: MILLION,
         strict: None,
         plain: Some(by_parts),
@@ -58,6 +65,7 @@ pub(super) const CLIENTS: &[Client] = &[
         name: "connector-4",
         package: "snowflake-connector-python",
         runtime: Runtime::Python("connector4", "agent.py"),
+        starts: AT_ONCE,
         rows: MILLION,
         strict: Some(|| json!({"ocsp_fail_open": false, "disable_ocsp_checks": false})),
         plain: Some(by_parts),
@@ -68,6 +76,7 @@ pub(super) const CLIENTS: &[Client] = &[
         name: "connector-3",
         package: "snowflake-connector-python",
         runtime: Runtime::Python("connector3", "agent.py"),
+        starts: AT_ONCE,
         rows: MILLION,
         strict: Some(|| json!({"ocsp_fail_open": false})),
         plain: Some(by_parts),
@@ -78,6 +87,7 @@ pub(super) const CLIENTS: &[Client] = &[
         name: "node",
         package: "snowflake-sdk",
         runtime: Runtime::Node,
+        starts: AT_ONCE,
         rows: MILLION,
         strict: Some(|| json!({"ocspFailOpen": false})),
         plain: Some(|port| json!({"connect": {"accessUrl": format!("http://127.0.0.1:{port}")}})),
@@ -88,6 +98,7 @@ pub(super) const CLIENTS: &[Client] = &[
         name: "jdbc-3",
         package: "net.snowflake:snowflake-jdbc",
         runtime: Runtime::Jdbc("3.28.0"),
+        starts: AT_ONCE,
         rows: MILLION,
         strict: Some(|| json!({"ocspFailOpen": "false"})),
         plain: Some(by_url),
@@ -98,6 +109,7 @@ pub(super) const CLIENTS: &[Client] = &[
         name: "jdbc-4",
         package: "net.snowflake:snowflake-jdbc",
         runtime: Runtime::Jdbc("4.4.1"),
+        starts: AT_ONCE,
         rows: MILLION,
         strict: Some(|| json!({"ocspFailOpen": "false"})),
         plain: Some(by_url),
@@ -105,9 +117,26 @@ pub(super) const CLIENTS: &[Client] = &[
         unable: &[],
     },
     Client {
+        name: "snow",
+        package: "snowflake-cli",
+        runtime: Runtime::Python("snow", "shell.py"),
+        starts: SLOWLY,
+        rows: 100_000,
+        strict: None,
+        plain: Some(by_parts),
+        without: &[
+            (Cell::Binds, "a command line has none"),
+            (Cell::Async, "the id that it prints is for another call"),
+            (Cell::Renewal, ONE_SHOT),
+            (Cell::Strict, "no such flag"),
+        ],
+        unable: &[],
+    },
+    Client {
         name: "sqlalchemy",
         package: "snowflake-sqlalchemy",
         runtime: Runtime::Python("sqlalchemy", "alchemy.py"),
+        starts: AT_ONCE,
         rows: MILLION,
         strict: Some(|| json!({"ocsp_fail_open": false, "disable_ocsp_checks": false})),
         plain: Some(by_parts),

@@ -1,5 +1,6 @@
 //! The room that clients run in: network and mounts of its own, where the account's name leads to Frostgate.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ const PATIENCE: &str = "180";
 pub(super) enum Way {
     /// To Frostgate, as in a pod: by the account's name, over TLS.
     Through,
-    /// To the account, as its administrator: what the client does without us.
+    /// To the account, in the role that the policy gives on the other way: what the client does without us.
     Direct,
 }
 
@@ -45,7 +46,7 @@ pub(super) struct Room {
 }
 
 /// Runs this program again inside; what it needs from a network is there already.
-pub(super) fn enter(words: &[String]) -> Result<()> {
+pub(super) fn enter(words: impl IntoIterator<Item = OsString>) -> Result<()> {
     let mut unshare = command("unshare", ["--net", "--mount", "--propagation", "private"]);
     if fs::metadata("/proc/self").map(|own| std::os::unix::fs::MetadataExt::uid(&own))? != 0 {
         unshare.arg("--map-root-user");
@@ -125,7 +126,7 @@ impl Room {
             Way::Direct => {
                 let login = json!({
                     "user": "ADMIN", "password": Stage::ADMIN_PASSWORD, "warehouse": "COMPUTE_WH",
-                    "database": "DEMO", "schema": "PUBLIC",
+                    "database": "DEMO", "schema": "PUBLIC", "role": "STEWARD",
                 });
                 merge(&mut task["connect"], login);
                 // The stand-in's certificate has no place to ask about revocation; that is not what is compared.
