@@ -162,18 +162,31 @@ impl Detectors {
         self.masks[detector as usize].is_some()
     }
 
-    /// What of it a value holds. The hints are from what the value is called: digits alone say little. An integer is taken
-    /// as it is, so one with a scale is not to be shown.
-    pub fn search(&self, hints: Hints, value: &Value<'_>, effort: &mut Effort) -> Found {
+    /// What of it a value of a kind holds. The hints are from what the value is called: digits alone say little.
+    pub fn search(
+        &self,
+        hints: Hints,
+        kind: Kind,
+        value: &Value<'_>,
+        effort: &mut Effort,
+    ) -> Found {
         if self.is_empty() {
             return Found::NOTHING;
         }
         match value {
-            Value::Text(text) => self.cell(text, hints, effort),
+            Value::Text(text) => match decimal(text).filter(|_| kind == Kind::Real) {
+                Some((whole, has_fraction)) => self.whole(whole, has_fraction, hints),
+                None => self.cell(text, hints, effort),
+            },
             Value::Binary(bytes) if bytes.len() > LONGEST => Found::UNSEARCHED,
             Value::Binary(bytes) => std::str::from_utf8(bytes)
                 .map_or(Found::NOTHING, |text| self.cell(text, hints, effort)),
-            Value::Integer(number) => self.number(number.unsigned_abs(), hints),
+            Value::Integer(number) => {
+                let scale = if let Kind::Fixed { scale, .. } = kind { scale } else { 0 };
+                let unit = 10_u128.checked_pow(scale.into()).unwrap_or(u128::MAX);
+                let number = number.unsigned_abs();
+                self.whole(number / unit, number % unit != 0, hints)
+            }
             // A float that is a whole number may be one that was cast.
             #[expect(
                 clippy::cast_possible_truncation,
@@ -276,6 +289,11 @@ impl Detectors {
         found
     }
 
+    /// What stands before a decimal point. What a name says of a number, it does not say of one with a fraction.
+    fn whole(&self, whole: u128, has_fraction: bool, hints: Hints) -> Found {
+        self.number(whole, if has_fraction { Hints::default() } else { hints })
+    }
+
     /// A number that lost its leading zeros, if it had any.
     fn number(&self, number: u128, hints: Hints) -> Found {
         // No detector knows a number of more digits than 64 bits hold, or of fewer than seven.
@@ -299,6 +317,15 @@ impl Detectors {
     fn bare(&self, text: &str, hints: Hints) -> Found {
         digits::bare(text, hints, |detector| self.wants(detector))
     }
+}
+
+/// What stands before the point of a number as it is printed, and whether something stands behind it.
+fn decimal(text: &str) -> Option<(u128, bool)> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let has_fraction = fraction.bytes().any(|byte| byte != b'0');
+    let is_one = fraction.bytes().all(|byte| byte.is_ascii_digit());
+    whole.parse().ok().filter(|_| is_one).map(|whole| (whole, has_fraction))
 }
 
 #[cfg(test)]

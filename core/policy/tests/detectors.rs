@@ -55,7 +55,7 @@ fn decide(policies: &str, groups: &[&str], text: &str) -> Decision {
 fn shown(decision: &Decision, position: usize) -> String {
     let detectors = decision.detectors.at(position);
     let text = Value::Text("4111 1111 1111 1111, ann@example.com, AKIAIOSFODNN7EXAMPLE".into());
-    let found = detectors.search(Hints::default(), &text, &mut Effort::default());
+    let found = detectors.search(Hints::default(), Kind::Text, &text, &mut Effort::default());
     let words: Vec<_> = found.words().collect();
     match (words.join("+"), detectors.hide(found, Kind::Text)) {
         (words, _) if words.is_empty() => "all".into(),

@@ -5,6 +5,7 @@
 //! searched: cells in which something is found are hidden, the others keep their bytes.
 
 mod arrow;
+mod decfloat;
 mod json;
 mod stream;
 

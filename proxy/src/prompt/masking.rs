@@ -1,7 +1,7 @@
 //! What is kept of a prompt: all of it, or all but what looks like a secret or a person's.
 
 use control::update::PromptCapture;
-use policy::{Detectors, Effort, Hints, Value};
+use policy::{Detectors, Effort, Hints, Kind, Value};
 
 /// What stands where something was hidden.
 const HIDDEN: &str = "****";
@@ -82,8 +82,12 @@ impl Masking {
     }
 
     fn finds(&mut self, text: &str) -> bool {
-        let found =
-            self.detectors.search(Hints::default(), &Value::Text(text.into()), &mut self.effort);
+        let found = self.detectors.search(
+            Hints::default(),
+            Kind::Text,
+            &Value::Text(text.into()),
+            &mut self.effort,
+        );
         !found.is_nothing()
     }
 }

@@ -17,7 +17,11 @@ fn all() -> Detectors {
 }
 
 fn found(name: &str, value: &Value<'_>) -> Vec<&'static str> {
-    all().search(Hints::of(name), value, &mut Effort::default()).words().collect()
+    of_kind(name, Kind::Other, value)
+}
+
+fn of_kind(name: &str, kind: Kind, value: &Value<'_>) -> Vec<&'static str> {
+    all().search(Hints::of(name), kind, value, &mut Effort::default()).words().collect()
 }
 
 fn in_text(text: &str) -> Vec<&'static str> {
@@ -62,13 +66,45 @@ fn each_kind_of_value_is_searched_where_something_can_stand() {
 }
 
 #[test]
+fn a_decimal_is_searched_as_it_is_printed() {
+    let text = |text: &'static str| Value::Text(text.into());
+    let fixed = |scale| Kind::Fixed { precision: 38, scale };
+    for (name, kind, value, expected) in [
+        ("N", fixed(0), Value::Integer(4_111_111_111_111_111), vec!["CardNumber"]),
+        ("N", fixed(2), Value::Integer(411_111_111_111_111_100), vec!["CardNumber"]),
+        ("N", fixed(2), Value::Integer(-411_111_111_111_111_145), vec!["CardNumber"]),
+        // The digits of a card, but not before the point.
+        ("N", fixed(2), Value::Integer(4_111_111_111_111_111), vec![]),
+        ("N", fixed(16), Value::Integer(4_111_111_111_111_111), vec![]),
+        ("N", fixed(38), Value::Integer(i128::MAX), vec![]),
+        ("N", fixed(200), Value::Integer(i128::MAX), vec![]),
+        ("SSN", fixed(2), Value::Integer(17_805_112_000), vec!["SocialSecurityNumber"]),
+        ("SSN", fixed(1), Value::Integer(780_511_200), vec!["SocialSecurityNumber"]),
+        ("SSN", fixed(2), Value::Integer(17_805_112_050), vec![]),
+        ("D", Kind::Real, text("4111111111111111"), vec!["CardNumber"]),
+        ("D", Kind::Real, text("-4111111111111111.5"), vec!["CardNumber"]),
+        ("D", Kind::Real, text("0.4111111111111111"), vec![]),
+        ("SSN", Kind::Real, text("78051120.0"), vec!["SocialSecurityNumber"]),
+        ("SSN", Kind::Real, text("78051120.5"), vec![]),
+        ("D", Kind::Real, text("4111 1111 1111 1111"), vec!["CardNumber"]),
+    ] {
+        assert_eq!(of_kind(name, kind, &value), expected, "{kind:?} {value:?}");
+    }
+}
+
+#[test]
 fn only_what_is_asked_for_is_found() {
     for detector in Detector::ALL {
         let mut one = Detectors::default();
         one.add(detector, DetectorMask::Full);
         let text = "4111 1111 1111 1111, DE89370400440532013000, 078-05-1120, ann@example.com, +49 30 1234567, \
                     AKIAIOSFODNN7EXAMPLE";
-        let words = one.search(Hints::default(), &Value::Text(text.into()), &mut Effort::default());
+        let words = one.search(
+            Hints::default(),
+            Kind::Text,
+            &Value::Text(text.into()),
+            &mut Effort::default(),
+        );
         // A routing number is only known by the name of its column.
         let expected: Vec<_> = (detector != Detector::RoutingNumber)
             .then_some(detector.as_str())
@@ -88,7 +124,7 @@ fn what_is_too_much_to_search_is_hidden() {
     let mut effort = Effort { left: 10, ..Effort::default() };
     let mut search = |text: &'static str| {
         let value = Value::Text(text.into());
-        all().search(Hints::default(), &value, &mut effort).words().collect::<Vec<_>>()
+        all().search(Hints::default(), Kind::Text, &value, &mut effort).words().collect::<Vec<_>>()
     };
     assert!(search("12345").is_empty());
     assert_eq!(search("123456"), ["Unsearched"]);

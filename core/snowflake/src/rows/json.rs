@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Column, Kind, Layout, Masked, Pass, RowsError, Value};
+use super::{Column, Kind, Layout, Masked, Pass, RowsError, Value, decfloat};
 use crate::decode::unquoted;
 
 /// Masks `rowset`: a list of rows.
@@ -113,7 +113,7 @@ fn write_row(
             }
             (None, Some(pass)) if raw != "null" && layout.is_searched(position) => {
                 let text = text(raw).flatten().ok_or(RowsError::Cell { position })?;
-                let found = pass.look(position, None, &shown(column, &text));
+                let found = look(&mut **pass, position, column, &text);
                 (found != 0).then(|| {
                     *out.found.entry((position, found)).or_default() += 1;
                     write(column, &pass.hide(position, found))
@@ -147,11 +147,29 @@ fn text(raw: &str) -> Option<Option<Cow<'_, str>>> {
     }
 }
 
-/// A cell as what it shows: its value, or its text where it is none or is not taken apart.
-fn shown<'a>(column: &Column, text: &'a str) -> Value<'a> {
-    match column.kind {
-        Kind::Other => Value::Text(Cow::Borrowed(text)),
-        _ => read(column, Some(text)).unwrap_or(Value::Text(Cow::Borrowed(text))),
+/// What is found in a cell: in its value, or in its text where it is none or is not taken apart; in a vector item by item.
+fn look(pass: &mut (dyn Pass + '_), position: usize, column: &Column, text: &str) -> u16 {
+    let as_it_is = || Value::Text(Cow::Borrowed(text));
+    let value = match (column.kind, column.word.as_str()) {
+        (Kind::Other, "decfloat") => {
+            decfloat::of_text(text).map_or_else(as_it_is, |text| Value::Text(Cow::Owned(text)))
+        }
+        (Kind::Other, "vector") => {
+            let items = text.trim_matches(['[', ']']).split(',').map(str::trim);
+            return items.fold(0, |found, item| found | pass.look(position, None, &number(item)));
+        }
+        (Kind::Other, _) => as_it_is(),
+        _ => read(column, Some(text)).unwrap_or_else(as_it_is),
+    };
+    pass.look(position, None, &value)
+}
+
+/// An item of a vector.
+fn number(item: &str) -> Value<'_> {
+    match (item.parse(), real(item)) {
+        (Ok(whole), _) => Value::Fixed(whole),
+        (Err(_), Some(float)) => Value::Real(float),
+        (Err(_), None) => Value::Text(Cow::Borrowed(item)),
     }
 }
 
@@ -232,7 +250,7 @@ fn scaled(text: &str, scale: u32) -> Option<i128> {
 }
 
 /// `unscaled * 10^-scale` as decimal text.
-fn decimal(unscaled: i128, scale: u32) -> String {
+pub(super) fn decimal(unscaled: i128, scale: u32) -> String {
     let digits = unscaled.unsigned_abs().to_string();
     let sign = if unscaled < 0 { "-" } else { "" };
     let scale = scale as usize;

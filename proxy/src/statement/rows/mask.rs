@@ -54,25 +54,26 @@ pub(super) fn search(detection: &Detection, columns: &[Column]) -> Option<Arc<dy
 /// Whether something is found in the text of an error, which can quote any value.
 pub(super) fn is_found_in(detection: &Detection, text: &str) -> bool {
     let text = policy::Value::Text(text.into());
-    let found = detection.everywhere.search(Hints::default(), &text, &mut Effort::default());
+    let found = detection.everywhere.search(
+        Hints::default(),
+        policy::Kind::Text,
+        &text,
+        &mut Effort::default(),
+    );
     !found.is_nothing()
 }
 
-/// Whether a column can hold what detectors look for: not what is a time, a truth or a measure.
+/// Whether a column can hold what detectors look for: not what is a time or a truth.
 fn is_searchable(column: &Column) -> bool {
     match column.kind {
-        Kind::Text | Kind::SemiStructured | Kind::Binary | Kind::Real => true,
-        Kind::Fixed => column.scale.unwrap_or(0) == 0,
+        Kind::Text | Kind::SemiStructured | Kind::Binary | Kind::Real | Kind::Fixed => true,
         Kind::Boolean
         | Kind::Date
         | Kind::Time
         | Kind::TimestampNtz
         | Kind::TimestampLtz
         | Kind::TimestampTz => false,
-        Kind::Other => {
-            !matches!(column.word.as_str(), "vector" | "decfloat")
-                && !column.word.starts_with("interval")
-        }
+        Kind::Other => !column.word.starts_with("interval"),
     }
 }
 
@@ -104,7 +105,8 @@ impl Pass for ColumnPass {
     fn look(&mut self, position: usize, field: Option<&str>, value: &Value<'_>) -> u16 {
         let Some(column) = self.columns.get(position) else { return Found::NOTHING.into() };
         let hints = field.map_or(column.hints, |field| column.hints.or(Hints::of(field)));
-        column.detectors.search(hints, &judged(borrowed(value)), &mut self.effort).into()
+        let value = judged(borrowed(value));
+        column.detectors.search(hints, column.kind, &value, &mut self.effort).into()
     }
 
     fn hide(&self, position: usize, found: u16) -> Value<'static> {

@@ -11,7 +11,8 @@ use arrow_data::ArrayData;
 use arrow_data::transform::MutableArrayData;
 use arrow_schema::DataType;
 
-use super::super::{Column, Findings, Pass, RowsError, Value};
+use super::super::json::decimal;
+use super::super::{Column, Findings, Pass, RowsError, Value, decfloat};
 use super::dictionary::plain;
 use super::{Reader, build};
 
@@ -57,9 +58,23 @@ impl Searching<'_> {
             .map(|row| match (array.is_null(row), nested) {
                 (true, _) => 0,
                 (false, false) => self.pass.look(self.position, None, &reader.value(row)),
+                (false, true) if self.column.word == "decfloat" => self.decfloat(array, row),
                 (false, true) => self.leaves(array, row, None),
             })
             .collect()
+    }
+
+    /// What is found in a DECFLOAT, whose digits and exponent stand apart.
+    fn decfloat(&mut self, array: &dyn Array, row: usize) -> u16 {
+        let printed = array.as_struct_opt().and_then(|parts| {
+            let exponent = parts.column_by_name("exponent")?.as_primitive_opt::<Int16Type>()?;
+            let significand = parts.column_by_name("significand")?.as_binary_opt::<i32>()?;
+            decfloat::of_parts(significand.value(row), exponent.value(row))
+        });
+        match printed {
+            Some(text) => self.pass.look(self.position, None, &Value::Text(Cow::Owned(text))),
+            None => self.leaves(array, row, None),
+        }
     }
 
     /// What is found in the leaves of one row of an array of any type.
@@ -81,6 +96,11 @@ impl Searching<'_> {
             DataType::Int64 => Value::Fixed(array.as_primitive::<Int64Type>().value(row).into()),
             DataType::Decimal128(_, 0) => {
                 Value::Fixed(array.as_primitive::<Decimal128Type>().value(row))
+            }
+            DataType::Decimal128(_, scale) => {
+                let unscaled = array.as_primitive::<Decimal128Type>().value(row);
+                let scale = u32::from(scale.unsigned_abs());
+                Value::Text(Cow::Owned(decimal(unscaled, scale)))
             }
             DataType::Float32 => Value::Real(array.as_primitive::<Float32Type>().value(row).into()),
             DataType::Float64 => Value::Real(array.as_primitive::<Float64Type>().value(row)),

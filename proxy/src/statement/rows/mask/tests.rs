@@ -316,6 +316,7 @@ fn every_encoding_under_every_mask_keeps_its_type_and_shows_what_json_shows() {
 #[test]
 fn a_detector_hides_the_same_cells_of_every_encoding_as_of_json() {
     const CELLS: [&str; 2] = ["ann@example.com", "nobody"];
+    const CARD: f32 = 4_111_111_020_347_392.0;
     let detectors = r#"[{"name": "a/b", "generation": 1, "statements": {"allow": ["Select"]},
         "detectors": [{"find": ["EmailAddress", "CardNumber"]}]}]"#;
     let documents: Vec<policy::Document> = serde_json::from_str(detectors).unwrap();
@@ -332,9 +333,21 @@ fn a_detector_hides_the_same_cells_of_every_encoding_as_of_json() {
         [Some(CELLS[0]), Some(CELLS[1]), None].into_iter().collect();
     let number = 4_111_111_111_111_111;
     let digits = ["4111111111111111", "4111111111111112"];
-    let decimal = Decimal128Array::from(vec![Some(number), Some(number + 1), None])
-        .with_precision_and_scale(38, 0)
-        .unwrap();
+    let decimal = |scale: i8| {
+        let unit = 10_i128.pow(scale.unsigned_abs().into());
+        Decimal128Array::from(vec![Some(number * unit), Some((number + 1) * unit), None])
+            .with_precision_and_scale(38, scale)
+            .unwrap()
+    };
+    let (one, two) = ((number * 100).to_be_bytes(), (number + 1).to_be_bytes());
+    let significands: ArrayRef = Arc::new(BinaryArray::from(vec![&one[..], &two[4..], b""]));
+    let exponents: ArrayRef = Arc::new(Int16Array::from(vec![-2, 0, 0]));
+    let decfloat = parts(vec![("exponent", exponents), ("significand", significands)]);
+    // A card that a float of 32 bits holds.
+    let item = Arc::new(Field::new("item", DataType::Float32, true));
+    let floats = Float32Array::from(vec![0.5, CARD, 0.5, 1.5, 0.0, 0.0]);
+    let nulls = Some(NullBuffer::from(vec![true, true, false]));
+    let vector = FixedSizeListArray::new(item, 2, Arc::new(floats), nulls);
     let number = i64::try_from(number).unwrap();
     #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
     let reals = Float64Array::from(vec![Some(number as f64), Some((number + 1) as f64), None]);
@@ -344,7 +357,16 @@ fn a_detector_hides_the_same_cells_of_every_encoding_as_of_json() {
         plain("variant", 0, texts.clone(), CELLS),
         plain("geography", 0, texts, CELLS),
         plain("fixed", 0, Int64Array::from(vec![Some(number), Some(number + 1), None]), digits),
-        plain("fixed", 0, decimal, digits),
+        plain("fixed", 0, decimal(0), digits),
+        plain("fixed", 2, decimal(2), ["4111111111111111.00", "4111111111111112.00"]),
+        plain(
+            "fixed",
+            1,
+            Int64Array::from(vec![Some(number * 10), Some(number * 10 + 11), None]),
+            ["4111111111111111.0", "4111111111111112.1"],
+        ),
+        plain("decfloat", 0, decfloat, ["4.111111111111111E+15", "4111111111111112"]),
+        plain("vector", 0, vector, ["[0.5,4111111020347392.0]", "[0.5, 1.5]"]),
         plain("real", 0, reals, ["4.111111111111111e15", "4.111111111111112e15"]),
         plain(
             "binary",
@@ -373,11 +395,8 @@ fn a_detector_hides_the_same_cells_of_every_encoding_as_of_json() {
     }
 
     // What cannot hold anything is not searched, and where nothing is looked for nothing is taken apart.
-    for (word, scale) in
-        [("date", 0), ("fixed", 2), ("vector", 0), ("interval_year_month", 0), ("decfloat", 0)]
-    {
-        let rowtype =
-            serde_json::json!([{"name": "C", "type": word, "precision": 38, "scale": scale}]);
+    for word in ["date", "time", "boolean", "timestamp_tz", "interval_year_month"] {
+        let rowtype = serde_json::json!([{"name": "C", "type": word, "precision": 38, "scale": 0}]);
         let columns = columns(&rowtype.to_string()).unwrap();
         assert!(search(&decision.detectors, &columns).is_none(), "{word}");
     }
