@@ -107,8 +107,9 @@ fn touches_what_it_names(text: &str, pieces: &[Piece], analysis: &Analysis) {
             continue;
         }
         // Behind a dot it is the name of a field, whoever reads it, unless the dot ends a number.
-        let is_number =
-            word(from.wrapping_sub(2)).starts_with(|first: char| first.is_ascii_digit());
+        let is_number = from >= 2
+            && tokens[from - 2].end == tokens[from - 1].start
+            && word(from - 2).starts_with(|first: char| first.is_ascii_digit());
         if sign(from.wrapping_sub(1)) == "." && !is_number {
             continue;
         }

@@ -243,6 +243,10 @@ impl Resolver<'_> {
             }
             ast::Expr::CompoundFieldAccess { root, access_chain } => {
                 let mut all = self.expression(root, scope)?.mixed();
+                // Of a call, a bind or a literal nothing is taken by a dot.
+                if let Some(ast::AccessExpr::Dot(_)) = access_chain.first() {
+                    return Err(unsupported("a dot behind an expression; write `:field`"));
+                }
                 for access in access_chain {
                     match access {
                         ast::AccessExpr::Subscript(ast::Subscript::Index { index }) => {
