@@ -52,11 +52,23 @@ pub fn connection(connection: &SnowflakeConnection) -> Vec<Problem> {
         if let Some(pem) = &endpoint.ca_bundle {
             problems.pem("spec.endpoint.caBundle", pem);
         }
+        if let Some(proxy) = &endpoint.https_proxy {
+            problems.proxy("spec.endpoint.httpsProxy", proxy);
+            if !endpoint.host_aliases.is_empty() {
+                problems.add(
+                    "spec.endpoint.hostAliases",
+                    "nobody would use them: the httpsProxy finds the addresses; set one of the two",
+                );
+            }
+        }
     }
     if let Some(prompts) = &spec.prompts {
         problems.networks("spec.prompts.privateNetworks", &prompts.private_networks);
         if let Some(pem) = &prompts.ca_bundle {
             problems.pem("spec.prompts.caBundle", pem);
+        }
+        if let Some(proxy) = &prompts.https_proxy {
+            problems.proxy("spec.prompts.httpsProxy", proxy);
         }
     }
     let credentials = &spec.credentials;
@@ -231,6 +243,14 @@ impl Problems {
     fn pem(&mut self, path: &str, pem: &str) {
         if !pem.contains("-----BEGIN CERTIFICATE-----") {
             self.add(path, "holds no PEM certificate");
+        }
+    }
+
+    fn proxy(&mut self, path: &str, proxy: &str) {
+        let is_host = |host: &str| !host.is_empty() && !host.contains(['@', '/']);
+        let parts = proxy.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':'));
+        if !parts.is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok()) {
+            self.add(path, format!("{proxy:?} is no proxy: write it as http://egress.corp:3128"));
         }
     }
 

@@ -110,6 +110,11 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub host_aliases: Vec<HostAlias>,
+    /// The egress proxy that the account and its chunk hosts are reached through, by CONNECT: `http://host:port`. It then
+    /// finds their addresses; TLS stays between the sidecar and the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 1024), regex(pattern = r"^http://[^\s/?#@]+$"))]
+    pub https_proxy: Option<String>,
 }
 
 /// An address, and the hosts that are reached there.
@@ -411,6 +416,10 @@ pub struct Prompts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 43)))]
     pub private_networks: Vec<String>,
+    /// The egress proxy that the upstream is reached through, by CONNECT: `http://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 1024), regex(pattern = r"^http://[^\s/?#@]+$"))]
+    pub https_proxy: Option<String>,
 }
 
 /// What is kept of prompts.

@@ -56,7 +56,9 @@ fn every_error_of_a_connection_is_listed() {
     let bad = connection(&json!({
         "account": "a", "allowedRoles": ["ACCOUNTADMIN", "MAKER"], "policyLease": "1s",
         "endpoint": {"privateNetworks": ["10.0.0.0/8", "10.0.0.0/40", "x"], "caBundle": "no",
-            "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}, {"ip": "account", "hostnames": ["b"]}]},
+            "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a"]}, {"ip": "account", "hostnames": ["b"]}],
+            "httpsProxy": "http://user@egress:3128"},
+        "prompts": {"httpsProxy": "http://egress"},
         "credentials": {"mode": "EphemeralUser", "ephemeralUser": {
             "maxTtl": "5s",
             "provisioner": {"user": "P", "role": "MAKER", "privateKeyRef": {"name": "key"}},

@@ -28,14 +28,15 @@ pub enum Error {
 }
 
 /// A client that trusts `ca_bundle`, or the public roots where there is none. The public roots are compiled in: the
-/// image has no file system to read them from.
+/// image has no file system to read them from. Nothing of the environment names a `proxy`.
 ///
 /// # Errors
-/// When the bundle holds no certificates.
+/// When the bundle holds no certificates, or the proxy is no URL.
 pub fn client(
     ca_bundle: Option<&str>,
     timeout: Duration,
     names: &Names,
+    proxy: Option<&str>,
 ) -> Result<reqwest::Client, Error> {
     let roots = match ca_bundle {
         Some(pem) => reqwest::Certificate::from_pem_bundle(pem.as_bytes())
@@ -53,6 +54,12 @@ pub fn client(
     for (host, address) in names {
         builder = builder.resolve(host, *address);
     }
+    builder = match proxy {
+        Some(url) => {
+            builder.proxy(reqwest::Proxy::all(url).map_err(|error| Error::Client(causes(&error)))?)
+        }
+        None => builder.no_proxy(),
+    };
     builder
         // A static binary on an empty file system has no resolver of the C library.
         .hickory_dns(true)
@@ -60,7 +67,6 @@ pub fn client(
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(timeout)
         .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
         .build()
         .map_err(|error| Error::Client(causes(&error)))
 }

@@ -4,6 +4,7 @@
 //! never answered ends as *outcome unknown*, never as a second execution.
 
 pub(crate) mod credentials;
+pub(crate) mod egress;
 pub(crate) mod resolver;
 pub(crate) mod transport;
 

@@ -76,6 +76,9 @@ pub struct Connection {
     /// Addresses that stand in for name resolution, by host.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub host_aliases: BTreeMap<String, IpAddr>,
+    /// The egress proxy on the way to the account, `http://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_proxy: Option<String>,
     /// How durable the attempt must be before a statement leaves.
     pub durability: Durability,
     /// Idle sessions end after this, seconds.
@@ -99,6 +102,9 @@ pub struct Prompts {
     /// Networks (CIDR) with private addresses that the upstream's host may resolve to.
     #[serde(default)]
     pub private_networks: Vec<String>,
+    /// The egress proxy on the way there, `http://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https_proxy: Option<String>,
 }
 
 /// What is kept of prompts.

@@ -49,6 +49,7 @@ pub(super) struct Login {
     port: u16,
     ca_bundle: Option<String>,
     aliases: BTreeMap<String, IpAddr>,
+    proxy: Option<String>,
     account: String,
     user: String,
     role: String,
@@ -160,6 +161,7 @@ impl Login {
             port: spec.port(),
             ca_bundle: spec.endpoint.as_ref().and_then(|endpoint| endpoint.ca_bundle.clone()),
             aliases: spec.aliases(),
+            proxy: spec.endpoint.as_ref().and_then(|endpoint| endpoint.https_proxy.clone()),
             account: spec.account.clone(),
             user: user.clone(),
             role: role.ok_or_else(|| missing("allowed role"))?,
@@ -190,8 +192,9 @@ impl Account {
         let aliases =
             login.aliases.iter().map(|(host, ip)| (host.clone(), SocketAddr::new(*ip, 0)));
         let names = aliases.chain(names.clone()).collect();
-        let client = outbound::client(roots, REQUEST_TIMEOUT, &names).map_err(configured)?;
-        let chunks = outbound::client(roots, REQUEST_TIMEOUT, &names).map_err(configured)?;
+        let proxy = login.proxy.as_deref();
+        let client = outbound::client(roots, REQUEST_TIMEOUT, &names, proxy).map_err(configured)?;
+        let chunks = outbound::client(roots, REQUEST_TIMEOUT, &names, proxy).map_err(configured)?;
         Ok(Self { login, client, chunks, session: Mutex::new(None) })
     }
 

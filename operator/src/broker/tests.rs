@@ -1,6 +1,8 @@
 //! The broker at a scripted account: what it says, in which order, and what is left when something fails.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::scripted::account::{self, Fault, User};
@@ -32,6 +34,33 @@ async fn mint(setting: &Setting, user: &str) -> Result<(), Error> {
 }
 
 const RETIRED: [&str; 3] = ["ALTER USER", "ALTER USER", "DROP USER"];
+
+#[tokio::test]
+async fn the_account_is_asked_through_the_connection_s_egress_proxy() {
+    let mut setting = setting().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    setting.connection.spec.endpoint.as_mut().unwrap().https_proxy = Some(proxy);
+    let leading = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        let asked = head.split(' ').nth(1).unwrap().to_owned();
+        let mut there = TcpStream::connect(&asked).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        tokio::spawn(async move {
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+        });
+        (head.starts_with("CONNECT "), asked)
+    });
+    mint(&setting, "FG_A").await.unwrap();
+    assert_eq!(setting.account.users(), ["FG_A"]);
+    let account = format!("127.0.0.1:{}", setting.connection.spec.port());
+    assert_eq!(leading.await.unwrap(), (true, account));
+}
 
 #[tokio::test]
 async fn a_user_is_made_with_one_role_and_dropped_in_order() {

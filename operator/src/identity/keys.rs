@@ -165,7 +165,7 @@ async fn fetch(
     address: Option<&str>,
     ca_bundle: Option<&str>,
 ) -> Result<Arc<[Key]>, String> {
-    let client = outbound::client(ca_bundle, FETCH_TIMEOUT, &outbound::Names::new())
+    let client = outbound::client(ca_bundle, FETCH_TIMEOUT, &outbound::Names::new(), None)
         .map_err(|error| error.to_string())?;
     if let Some(address) = address {
         return parse(&get(&client, address).await?);

@@ -189,6 +189,7 @@ fn describe(name: String, connection: &SnowflakeConnection) -> Connection {
             .map(|endpoint| endpoint.private_networks.clone())
             .unwrap_or_default(),
         host_aliases: spec.aliases(),
+        https_proxy: endpoint.and_then(|endpoint| endpoint.https_proxy.clone()),
         durability: Durability::Spool,
         session_idle_seconds: spec.session.idle_timeout.as_secs(),
         prompts: spec.prompts.as_ref().map(|prompts| Prompts {
@@ -200,6 +201,7 @@ fn describe(name: String, connection: &SnowflakeConnection) -> Connection {
             upstream: prompts.upstream.clone(),
             ca_bundle: prompts.ca_bundle.clone(),
             private_networks: prompts.private_networks.clone(),
+            https_proxy: prompts.https_proxy.clone(),
         }),
     }
 }

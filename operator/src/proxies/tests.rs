@@ -102,9 +102,13 @@ impl World {
         tokio::spawn(parts.clone().run());
         let served = serve(router(parts.clone())).await;
         let timeout = Duration::from_secs(20);
-        let client =
-            crate::outbound::client(Some(&served.ca), timeout, &crate::outbound::Names::new())
-                .unwrap();
+        let client = crate::outbound::client(
+            Some(&served.ca),
+            timeout,
+            &crate::outbound::Names::new(),
+            None,
+        )
+        .unwrap();
         Run { parts, ledger, served, client }
     }
 }
@@ -167,6 +171,7 @@ impl Run {
             Some(&self.served.ca),
             Duration::from_secs(60),
             &crate::outbound::Names::new(),
+            None,
         )
         .unwrap();
         let request = client.get(url).bearer_auth(token);

@@ -10,8 +10,9 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Error;
 
 use super::copy::Copied;
+use crate::upstream::egress::Egress;
 use crate::upstream::resolver::Resolver;
-use crate::upstream::transport::{Pool, SetUpError, pool, roots};
+use crate::upstream::transport::{Pool, SetUpError, pool, proxy, roots};
 
 /// The way to one provider.
 pub(super) struct Gateway {
@@ -32,8 +33,9 @@ impl Gateway {
             .iter()
             .map(|network| network.parse().map_err(|_| SetUpError::Network(network.clone())));
         let resolver = Resolver::guarded(given, aliases, networks.collect::<Result<_, _>>()?);
+        let egress = Egress::new(resolver, proxy(settings.https_proxy.as_deref())?, connect);
         Ok(Self {
-            pool: pool(resolver, roots(settings.ca_bundle.as_deref())?, connect)?,
+            pool: pool(egress, roots(settings.ca_bundle.as_deref())?)?,
             base: settings.upstream.trim_end_matches('/').to_owned(),
         })
     }

@@ -8,18 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use control::Connection;
 use flate2::read::MultiGzDecoder;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use url::Url;
 
+use super::egress::Egress;
 use super::resolver::Resolver;
 
 /// The way to one account.
@@ -33,7 +35,7 @@ pub(crate) struct Transport {
 }
 
 /// Connections to one side, for requests with bodies of one kind.
-pub(crate) type Pool<B = Full<Bytes>> = Client<HttpsConnector<HttpConnector<Resolver>>, B>;
+pub(crate) type Pool<B = Full<Bytes>> = Client<HttpsConnector<Egress>, B>;
 
 /// Why no answer came.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -100,6 +102,8 @@ pub(crate) enum SetUpError {
     Ca(String),
     #[error("the connection's {0} is not a network")]
     Network(String),
+    #[error("the connection's {0} is not an egress proxy")]
+    Proxy(String),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -117,8 +121,9 @@ impl Transport {
         store_roots.roots.extend(roots.roots.iter().cloned());
         let aliases = connection.host_aliases.clone();
         let resolver = Resolver::guarded(given, aliases, networks);
-        let account = pool(resolver.clone(), roots, connect)?;
-        let stores = pool(resolver, store_roots, connect)?;
+        let egress = Egress::new(resolver, proxy(connection.https_proxy.as_deref())?, connect);
+        let account = pool(egress.clone(), roots)?;
+        let stores = pool(egress, store_roots)?;
         let port =
             if connection.port == 443 { String::new() } else { format!(":{}", connection.port) };
         Ok(Self { account, stores, base: format!("https://{}{port}", connection.host), connect })
@@ -256,26 +261,26 @@ pub(crate) fn roots(bundle: Option<&str>) -> Result<rustls::RootCertStore, SetUp
     Ok(roots)
 }
 
+/// The egress proxy of a connection.
+pub(crate) fn proxy(url: Option<&str>) -> Result<Option<Uri>, SetUpError> {
+    let parsed = url.map(|url| url.parse().map_err(|_| SetUpError::Proxy(url.to_owned())));
+    parsed.transpose()
+}
+
 /// Makes a pool that trusts these roots.
 pub(crate) fn pool<B>(
-    resolver: Resolver,
+    egress: Egress,
     roots: rustls::RootCertStore,
-    connect: Duration,
 ) -> Result<Pool<B>, rustls::Error>
 where
     B: hyper::body::Body + Send,
     B::Data: Send,
 {
-    let mut tcp = HttpConnector::new_with_resolver(resolver);
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(connect));
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(60)));
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(crate::tls::client_config(roots)?)
         .https_only()
         .enable_all_versions()
-        .wrap_connector(tcp);
+        .wrap_connector(egress);
     Ok(Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

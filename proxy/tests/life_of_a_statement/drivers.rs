@@ -105,6 +105,7 @@ async fn scene() -> (Scene, Warehouse) {
         ca_bundle: Some(warehouse.ca.clone()),
         private_networks: Vec::new(),
         host_aliases: BTreeMap::new(),
+        https_proxy: None,
         durability: Durability::Spool,
         session_idle_seconds: 600,
         prompts: None,

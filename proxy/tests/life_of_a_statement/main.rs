@@ -14,6 +14,7 @@ mod detectors;
 mod doors;
 mod driver;
 mod drivers;
+mod egress;
 mod large;
 mod later;
 mod limits;
@@ -119,6 +120,7 @@ impl Scene {
             ca_bundle: Some(account.ca.clone()),
             private_networks: Vec::new(),
             host_aliases: BTreeMap::new(),
+            https_proxy: None,
             durability: Durability::Spool,
             session_idle_seconds: 600,
             prompts: None,

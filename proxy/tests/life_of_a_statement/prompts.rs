@@ -34,6 +34,7 @@ impl Talk {
                 upstream: format!("https://{PROVIDER}"),
                 ca_bundle,
                 private_networks: Vec::new(),
+                https_proxy: None,
             });
         });
         let talk = Self { scene, provider };
