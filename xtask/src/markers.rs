@@ -11,7 +11,7 @@ use crate::workspace;
 pub(crate) fn run() -> Result<()> {
     process::run(
         command("cargo", ["test", "-p", "frostgate-local", "--quiet", "--test", "markers"])
-            .args(["--", "--include-ignored"])
+            .args(["--", "--include-ignored", "--show-output"])
             .current_dir(workspace::root())
             .env("FROSTGATE_WAREHOUSE", python::warehouse()?),
     )

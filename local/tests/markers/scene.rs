@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use serde_yaml::Value;
 use uuid::Uuid;
@@ -60,16 +60,18 @@ impl Scene {
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// There is one log in a process, whichever test begins it.
     fn follow() -> Self {
+        static LOG: LazyLock<Log> = LazyLock::new(Log::begin);
+        LOG.clone()
+    }
+
+    fn begin() -> Self {
         let log = Self::default();
         let writer = log.clone();
         let ours =
             "info,local=trace,operator=trace,proxy=trace,snowflake=trace,sql=trace,policy=trace";
-        // Whoever comes second in a process looks into nothing: the log is the first one's.
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(ours)
-            .with_writer(move || writer.clone())
-            .try_init();
+        tracing_subscriber::fmt().with_env_filter(ours).with_writer(move || writer.clone()).init();
         log
     }
 
