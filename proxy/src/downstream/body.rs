@@ -73,13 +73,27 @@ pub(super) async fn read(
             return Err(Unread::Refused(refusal));
         }
     };
-    let received = receive(body, gzip, parts);
+    let received = async {
+        let mut body = body;
+        let received = receive(&mut body, gzip, parts).await;
+        if matches!(received, Err(Unread::Refused(_))) {
+            discard(body, parts.limits.body).await;
+        }
+        received
+    };
     tokio::time::timeout(parts.timings.body, received)
         .await
         .unwrap_or(Err(Unread::Broken(StatusCode::REQUEST_TIMEOUT)))
 }
 
-async fn receive(body: Incoming, gzip: bool, parts: &Parts) -> Result<Received, Unread> {
+/// Reads what is left of a body that is refused, and keeps nothing: a driver that is still writing would find its connection
+/// closed instead of the reason. One that goes on and on finds it closed all the same.
+async fn discard(body: Incoming, most: usize) {
+    let mut body = Limited::new(body, most);
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+async fn receive(body: &mut Incoming, gzip: bool, parts: &Parts) -> Result<Received, Unread> {
     let limits = parts.limits;
     // What it says about its length, or else the most that it may have.
     let expected = body.size_hint().upper().and_then(|upper| usize::try_from(upper).ok());
