@@ -70,7 +70,7 @@ pub(super) async fn cancel(request: &Request<'_>, handle: Uuid, parts: &Arc<Part
     let cancelled = async {
         let (statement, _) = find(request, handle, parts).await?;
         statement.cancel.cancel();
-        Ok((StatusCode::OK, reply(&statement, request.url)?.cancelled().into()))
+        Ok((StatusCode::OK, reply(&statement, handle, request.url)?.cancelled().into()))
     };
     answered(cancelled.await)
 }
@@ -114,7 +114,7 @@ async fn run(
     };
     let started = brought.start(&session, parts)?;
     let (statement, within) = started.ok_or_else(session::reused)?;
-    react(&statement, within, request.url, &session, parts).await
+    react(&statement, statement.id, within, request.url, &session, parts).await
 }
 
 async fn look(
@@ -130,9 +130,9 @@ async fn look(
     };
     if part == 0 {
         let within = parts.timings.poll_within;
-        return react(&statement, within, request.url, &session, parts).await;
+        return react(&statement, handle, within, request.url, &session, parts).await;
     }
-    let reply = reply(&statement, request.url)?;
+    let reply = reply(&statement, handle, request.url)?;
     let none = || Refusal::denied("FG-6005", format_args!("the result has no partition {part}"));
     let body = rows::answer(&statement, &session).await?;
     let answer = Answer::decode(&body).map_err(Refusal::internal)?;
@@ -153,19 +153,20 @@ async fn look(
 /// The statement's answer, or that it is not done yet.
 async fn react(
     statement: &Arc<Statement>,
+    handle: Uuid,
     within: Duration,
     url: &UrlParameters,
     session: &Session,
     parts: &Parts,
 ) -> Result<Reaction, Refusal> {
-    let reply = reply(statement, url)?;
+    let reply = reply(statement, handle, url)?;
     let Some(outcome) = statement.watch(within).await else {
         return Ok((StatusCode::ACCEPTED, reply.running().into()));
     };
     let body = match rows::answer(statement, session).await {
         Ok(body) => body,
         Err(refusal) => {
-            let body = failed(&refusal, Some(statement.id));
+            let body = failed(&refusal, Some(handle));
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, body));
         }
     };
@@ -174,7 +175,7 @@ async fn react(
     if let Some((code, message)) = &outcome.error {
         let state: Option<String> = answer.get("sqlState").map_err(Refusal::internal)?;
         let state = state.unwrap_or_default();
-        let body = rest::failed(code, &state, message, Some(statement.id));
+        let body = rest::failed(code, &state, message, Some(handle));
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, body.into()));
     }
     let done = reply.done(&answer).map_err(|error| {
@@ -283,9 +284,15 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     })
 }
 
-fn reply<'a>(statement: &'a Statement, url: &UrlParameters) -> Result<Reply<'a>, Refusal> {
+/// What an answer says of a statement, under the handle that it was asked for by: those that ran together have the
+/// account's.
+fn reply<'a>(
+    statement: &'a Statement,
+    handle: Uuid,
+    url: &UrlParameters,
+) -> Result<Reply<'a>, Refusal> {
     Ok(Reply {
-        handle: statement.id,
+        handle,
         request_id: &statement.request_id,
         created_ms: statement.started_ms,
         nullable: flag(url, "nullable", true)?,

@@ -6,11 +6,11 @@ use uuid::Uuid;
 use super::account::{Account, QUERY_ID, Told, failure, rows};
 use super::{Driver, Scene, message};
 
-const FIRST: &str = "01b2c3d4-0000-4000-8000-00000000000a";
-const SECOND: &str = "01b2c3d4-0000-4000-8000-00000000000b";
+pub(crate) const FIRST: &str = "01b2c3d4-0000-4000-8000-00000000000a";
+pub(crate) const SECOND: &str = "01b2c3d4-0000-4000-8000-00000000000b";
 
 /// The account runs whatever it is sent as two statements.
-fn runs_two(account: &Account) {
+pub(crate) fn runs_two(account: &Account) {
     account.answers(|asked| match asked.path.as_str() {
         "/queries/v1/query-request" => {
             let mut whole = rows(

@@ -7,6 +7,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use super::account::{STORE, Told, failure, rows};
+use super::batches::{FIRST, SECOND, runs_two};
 use super::{Scene, message};
 
 /// A request; gives status and JSON.
@@ -211,5 +212,81 @@ async fn a_large_result_is_read_by_the_number_of_its_parts() {
             ask(&scene, "alice", "GET", &format!("{path}?{query}"), &Value::Null).await;
         assert_eq!(status, expected, "{query}: {none}");
     }
+    scene.end().await;
+}
+
+async fn run_two(scene: &Scene, query: &str, sql: &str, count: &str) -> (u16, Value) {
+    let body = json!({"statement": sql, "parameters": {"MULTI_STATEMENT_COUNT": count}});
+    ask(scene, "alice", "POST", &format!("/api/v2/statements{query}"), &body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_statements_have_a_handle_each_and_their_own_rows() {
+    let scene = Scene::set().await;
+    runs_two(&scene.account);
+    let sql = "select id, email from customers; select email, id from customers";
+    let (status, whole) = run_two(&scene, "", sql, "2").await;
+    assert_eq!(status, 200, "{whole}");
+    assert_eq!(whole["statementHandles"], json!([FIRST, SECOND]));
+    assert_eq!(whole["data"], json!([["Multiple statements executed successfully."]]));
+    for (handle, data) in [(FIRST, json!([["1", "****"]])), (SECOND, json!([["****", "2"]]))] {
+        let path = format!("/api/v2/statements/{handle}");
+        let (status, answer) = ask(&scene, "alice", "GET", &path, &Value::Null).await;
+        assert_eq!((status, &answer["data"]), (200, &data), "{answer}");
+        assert_eq!(answer["statementHandle"], handle);
+        assert_eq!(answer["statementHandles"], Value::Null);
+        assert_eq!(answer["resultSetMetaData"]["numRows"], 1);
+        let (status, foreign) = ask(&scene, "bob", "GET", &path, &Value::Null).await;
+        assert_eq!(status, 404, "{foreign}");
+        // It is over: there is nothing left to cancel.
+        let (status, _) = ask(&scene, "alice", "POST", &format!("{path}/cancel"), &json!({})).await;
+        assert_eq!(status, 200);
+        let (_, again) = ask(&scene, "alice", "GET", &path, &Value::Null).await;
+        assert_eq!(again, answer);
+    }
+    // Who comes back later gets the handles then.
+    let (status, whole) = run_two(&scene, "?async=true", sql, "0").await;
+    assert!(matches!(status, 200 | 202), "{whole}");
+    let path = format!("/api/v2/statements/{}", whole["statementHandle"].as_str().unwrap());
+    let mut answer = (202, Value::Null);
+    for _ in 0..50 {
+        if answer.0 != 202 {
+            break;
+        }
+        answer = ask(&scene, "alice", "GET", &path, &Value::Null).await;
+    }
+    assert_eq!((answer.0, &answer.1["statementHandles"]), (200, &json!([FIRST, SECOND])));
+    let sent = scene.account.statements();
+    assert_eq!(sent.len(), 2);
+    assert!(sent.iter().all(|sent| sent.body["parameters"]["MULTI_STATEMENT_COUNT"] == 2));
+    let record = scene.end_with_record().await;
+    let texts = record.iter().filter(|entry| entry["entry"] == "Attempted");
+    assert_eq!(texts.filter(|entry| entry["sql"] != sql).count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_statements_of_the_rest_api_are_refused_and_fail_as_one() {
+    let scene = Scene::set().await;
+    let two = "select id, email from customers; select email, id from customers";
+    for (sql, count, code) in [
+        (two, "3", "FG-2011"),
+        (two, "many", "FG-2008"),
+        ("select id from customers; select id from secrets", "2", "FG-2003"),
+        ("select id from customers; use schema demo.public", "2", "FG-6006"),
+        ("set a = 1; select $a", "2", "FG-6006"),
+    ] {
+        let (status, answer) = run_two(&scene, "", sql, count).await;
+        assert_eq!(status, 422, "{sql}: {answer}");
+        assert!(message(&answer).starts_with(code), "{sql}: {answer}");
+    }
+    assert!(scene.account.statements().is_empty());
+    scene.account.answers(|asked| {
+        let told = Told::json(&failure("100132", "statements failed on 'ada@example.com'"));
+        (asked.path == "/queries/v1/query-request").then_some(told)
+    });
+    let (status, answer) = run_two(&scene, "", two, "2").await;
+    assert_eq!((status, answer["code"].as_str()), (422, Some("100132")), "{answer}");
+    assert_eq!(answer["statementHandles"], Value::Null);
+    assert!(!answer.to_string().contains("ada@"), "{answer}");
     scene.end().await;
 }
