@@ -25,7 +25,11 @@ pub(crate) struct Egress {
 
 #[derive(Clone)]
 enum Way {
-    Straight(HttpConnector<Resolver>),
+    Straight {
+        tcp: HttpConnector<Resolver>,
+        /// An address in place of a name is never resolved, so it is looked at before.
+        resolver: Resolver,
+    },
     /// By CONNECT. The proxy finds the host's address, and its rules say where it may lie.
     Proxy(Tunnel<HttpConnector<Resolver>>),
 }
@@ -45,7 +49,7 @@ impl Egress {
     /// Finds hosts by `resolver`, where there is no `proxy` that does.
     pub(crate) fn new(resolver: Resolver, proxy: Option<Uri>, within: Duration) -> Self {
         let way = match proxy {
-            None => Way::Straight(tcp(resolver, within)),
+            None => Way::Straight { tcp: tcp(resolver.clone(), within), resolver },
             // Whoever wrote the connection wrote the proxy's address, which is a private one as a rule.
             Some(proxy) => Way::Proxy(Tunnel::new(proxy, tcp(Resolver::unguarded(), within))),
         };
@@ -60,7 +64,7 @@ impl Service<Uri> for Egress {
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), EgressError>> {
         match &mut self.way {
-            Way::Straight(tcp) => tcp.poll_ready(context).map_err(straight),
+            Way::Straight { tcp, .. } => tcp.poll_ready(context).map_err(straight),
             Way::Proxy(tunnel) => tunnel.poll_ready(context).map_err(proxied),
         }
     }
@@ -68,7 +72,14 @@ impl Service<Uri> for Egress {
     fn call(&mut self, host: Uri) -> Self::Future {
         let within = self.within;
         let connecting: Self::Future = match &mut self.way {
-            Way::Straight(tcp) => Box::pin(tcp.call(host).map_err(straight)),
+            Way::Straight { tcp, resolver } => {
+                let admitted = resolver.look_at(host.host().unwrap_or_default()).map_err(straight);
+                let connecting = tcp.call(host).map_err(straight);
+                Box::pin(async {
+                    admitted?;
+                    connecting.await
+                })
+            }
             Way::Proxy(tunnel) => Box::pin(tunnel.call(host).map_err(proxied)),
         };
         Box::pin(async move {

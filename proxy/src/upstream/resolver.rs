@@ -58,8 +58,7 @@ impl Resolver {
         if let Some(address) = self.0.given.get(host) {
             return Ok(vec![*address]);
         }
-        let literal = || host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-        if let Some(address) = self.0.aliases.get(host).copied().or_else(literal) {
+        if let Some(address) = self.0.aliases.get(host).copied().or_else(|| literal(host)) {
             self.admit(host, address)?;
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
@@ -78,6 +77,14 @@ impl Resolver {
         Ok(admitted)
     }
 
+    /// Refuses an address that stands in place of a name and may not be connected to.
+    pub(crate) fn look_at(&self, host: &str) -> io::Result<()> {
+        match literal(host) {
+            Some(address) if !self.0.given.contains_key(host) => self.admit(host, address),
+            _ => Ok(()),
+        }
+    }
+
     fn admit(&self, host: &str, address: IpAddr) -> io::Result<()> {
         let Some(networks) = &self.0.guard else { return Ok(()) };
         if is_public(address) || networks.iter().any(|network| network.contains(&address)) {
@@ -91,6 +98,11 @@ impl Resolver {
             ),
         ))
     }
+}
+
+/// The address that stands in place of a name.
+fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_matches(['[', ']']).parse().ok()
 }
 
 fn dns() -> Option<TokioResolver> {

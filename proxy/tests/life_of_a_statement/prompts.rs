@@ -384,3 +384,39 @@ async fn a_trace_or_a_name_links_what_the_text_does_not_show() {
         ["build the models"].into()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_by_address_is_looked_at_like_one_by_name() {
+    let provider = Provider::start().await;
+    let scene = Scene::set().await;
+    let port = provider.address.port();
+    let client = Client::at(scene.prompts);
+    let change = |upstream: String, private_networks: Vec<String>| {
+        let ca_bundle = Some(provider.ca.clone());
+        scene.operator.change(|snapshot| {
+            let capture = PromptCapture::Full;
+            snapshot.connection.prompts =
+                Some(Prompts { capture, upstream, ca_bundle, private_networks, https_proxy: None });
+        });
+    };
+    let refused = async |upstream: String| {
+        change(upstream.clone(), Vec::new());
+        let mut said = String::new();
+        for _ in 0..200 {
+            let answer = client.send("GET", "/v1/models", b"").await;
+            assert_ne!(answer.status(), 200);
+            let answer = answer.into_body().collect().await.unwrap().to_bytes();
+            said = String::from_utf8_lossy(&answer).into_owned();
+            if said.contains("FG-4005") && said.contains("is not public") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{upstream}: {said}");
+    };
+    for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+        refused(format!("https://{host}:{port}")).await;
+    }
+    assert!(provider.heard.lock().unwrap().is_empty());
+    scene.end().await;
+}
