@@ -34,8 +34,10 @@ use masking::{Done, Masking};
 
 /// Links over all sessions.
 const MOST: usize = 200_000;
-/// Bytes that leave at once: what is on record in one part.
+/// Bytes that leave at once: what is on record in one part. The first pieces are smaller, so that a driver hears of a
+/// slow store's rows soon; which piece is how large never depends on time, or a second reading would differ.
 const PIECE: usize = 1 << 20;
+const FIRST: usize = 32 << 10;
 /// Bytes that are masked at once, off the threads that serve.
 const WORK: usize = 256 << 10;
 /// How often a store is asked that breaks off.
@@ -243,7 +245,7 @@ impl Chunk {
         let mut found = Findings::new();
         let mut at = 0;
         loop {
-            let work = gather(&mut coming).await?;
+            let work = gather(&mut coming, length(at).min(WORK)).await?;
             let last = work.is_empty();
             let Done { masked, masking: next } = masking.run(work).await?;
             masking = next;
@@ -253,8 +255,8 @@ impl Chunk {
                 *found.entry(what).or_default() += cells;
             }
             // The last piece is never empty unless the chunk is.
-            while ready.len() > PIECE || last {
-                let bytes = ready.split_to(ready.len().min(PIECE)).freeze();
+            while ready.len() > length(at) || last {
+                let bytes = ready.split_to(ready.len().min(length(at))).freeze();
                 let piece = Piece { last: last && ready.is_empty(), bytes };
                 let ends = piece.last;
                 let hidden = || super::rows::hidden(&self.source.layout, &found, &parts.metrics);
@@ -344,10 +346,15 @@ fn unavailable(error: &dyn std::fmt::Display) -> Refusal {
     Refusal::denied("FG-4001", format_args!("the chunk cannot be fetched: {error}"))
 }
 
+/// How many bytes the piece with this number has, unless it is the last.
+fn length(at: usize) -> usize {
+    if at < 5 { FIRST << at } else { PIECE }
+}
+
 /// The next bytes of a body that are worth a thread's while; none at its end.
-async fn gather(coming: &mut Coming) -> Result<BytesMut, Broken> {
+async fn gather(coming: &mut Coming, worth: usize) -> Result<BytesMut, Broken> {
     let mut work = BytesMut::new();
-    while work.len() < WORK {
+    while work.len() < worth {
         match coming.next().await.map_err(Broken::Store)? {
             Some(bytes) => work.extend_from_slice(&bytes),
             None => break,

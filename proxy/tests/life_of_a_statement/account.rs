@@ -46,6 +46,8 @@ pub(crate) struct Told {
     pub(crate) cut: bool,
     /// The connection is cut after so many bytes of the body.
     pub(crate) breaks_at: Option<usize>,
+    /// What follows so many bytes of the body comes only once this is true.
+    pub(crate) pauses_at: Option<(usize, watch::Receiver<bool>)>,
 }
 
 impl Told {
@@ -57,6 +59,7 @@ impl Told {
             gate: None,
             cut: false,
             breaks_at: None,
+            pauses_at: None,
         }
     }
     pub(crate) fn status(status: u16) -> Self {
@@ -170,6 +173,16 @@ impl Account {
             told.body
         };
         let body = Bytes::from(body);
+        if let Some((at, mut gate)) = told.pauses_at {
+            let (first, further) = (body.slice(..at), body.slice(at..));
+            let further = futures::stream::once(async move {
+                gate.wait_for(|open| *open).await.unwrap();
+                Ok(Frame::data(further))
+            });
+            let first = futures::stream::iter([Ok(Frame::data(first))]);
+            let body = StreamBody::new(futures::StreamExt::chain(first, further));
+            return Ok(response.body(body.boxed_unsync()).unwrap());
+        }
         let Some(at) = told.breaks_at else {
             let body = Full::new(body).map_err(|never| match never {});
             return Ok(response.body(body.boxed_unsync()).unwrap());

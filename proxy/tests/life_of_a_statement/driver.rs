@@ -122,9 +122,14 @@ impl Driver {
         self.send(Method::GET, path, &self.token, Vec::new(), &[]).await
     }
 
+    /// A plain GET whose body is still to come.
+    pub(crate) async fn open(&self, path: &str) -> Response<Incoming> {
+        self.exchange(Method::GET, path, &self.token, Vec::new(), &[]).await
+    }
+
     /// Of which type the answer to a plain GET is: the Node driver parses by it.
     pub(crate) async fn type_of(&self, path: &str) -> String {
-        let answer = self.exchange(Method::GET, path, &self.token, Vec::new(), &[]).await;
+        let answer = self.open(path).await;
         answer.headers()["content-type"].to_str().unwrap().to_owned()
     }
 

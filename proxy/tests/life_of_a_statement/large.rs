@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http_body_util::BodyExt as _;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::account::{STORE, Told, rows};
 use super::{Scene, message};
@@ -112,5 +114,29 @@ async fn a_chunk_that_is_none_is_refused_before_its_first_byte() {
         assert_eq!(status, 502, "{what}: {text}");
         assert!(text.contains("FG-4003"), "{what}: {text}");
     }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_rows_of_a_slow_store_come_before_the_rest_is_there() {
+    let scene = Scene::set().await;
+    let (raw, masked) = many(100_000);
+    let (go_on, gate) = watch::channel(false);
+    answers(&scene, move |_| Told {
+        // Less than a tenth of a megabyte, and then nothing for a while.
+        pauses_at: Some((96 << 10, gate.clone())),
+        body: raw.clone(),
+        ..Told::json(&json!({}))
+    });
+    let (driver, link) = link(&scene).await;
+    let mut answer = driver.open(&link).await;
+    assert_eq!(answer.status(), 200);
+    let first = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(!first.is_empty() && masked.starts_with(&first), "{} bytes", first.len());
+    go_on.send_replace(true);
+    let further = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!([first, further].concat() == masked);
+    // However fast it comes, the second reading is the same.
+    assert!(driver.fetch(&link).await == (200, masked));
     scene.end().await;
 }
