@@ -113,6 +113,14 @@ pub enum RowsError {
         /// Columns found.
         found: usize,
     },
+    /// There are not as many rows as the account announced.
+    #[error("the rows are {found}, the account announced {announced}")]
+    Count {
+        /// Rows that the account announced.
+        announced: u64,
+        /// Rows found.
+        found: u64,
+    },
     /// A cell is not of its column's type.
     #[error("a cell of column {position} is not of its type")]
     Cell {

@@ -74,6 +74,8 @@ struct Chunk {
     source: Arc<Source>,
     /// From 1; 0 is the answer itself.
     number: u32,
+    /// How many rows the account says it has.
+    rows: u64,
     /// Where the rows lie and with which headers: renewed when the store's links end.
     place: Mutex<(String, BTreeMap<String, String>)>,
     /// What is on record of it.
@@ -127,6 +129,7 @@ impl Chunks {
             let chunk = Chunk {
                 source: Arc::clone(&source),
                 number,
+                rows: named.link.row_count,
                 place: Mutex::new((named.url, source.headers.clone())),
                 kept: Kept::default(),
             };
@@ -239,7 +242,7 @@ impl Chunk {
         sent: &mut usize,
     ) -> Result<(), Broken> {
         let mut coming = self.fetch(session).await?;
-        let stream = Stream::of(Arc::clone(&self.source.layout), self.source.arrow);
+        let stream = Stream::of(Arc::clone(&self.source.layout), self.source.arrow, self.rows);
         let mut masking = Masking::new(coming.gzip, stream, parts.limits.chunk);
         let mut ready = BytesMut::new();
         let mut found = Findings::new();

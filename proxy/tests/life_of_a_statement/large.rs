@@ -23,7 +23,7 @@ fn many(count: usize) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The account's answer to every statement: one chunk. The store serves it as `store` says, by the number of the try.
-fn answers(scene: &Scene, store: impl Fn(usize) -> Told + Send + Sync + 'static) {
+fn answers(scene: &Scene, count: usize, store: impl Fn(usize) -> Told + Send + Sync + 'static) {
     let tries = AtomicUsize::new(0);
     scene.account.answers(move |asked| {
         if asked.host == STORE {
@@ -32,7 +32,7 @@ fn answers(scene: &Scene, store: impl Fn(usize) -> Told + Send + Sync + 'static)
         (asked.path == "/queries/v1/query-request").then(|| {
             let mut answer = rows(&["ID", "EMAIL"], &[]);
             answer["data"]["chunks"] =
-                json!([{"url": format!("https://{STORE}/a?sig=presigned"), "rowCount": 100_000}]);
+                json!([{"url": format!("https://{STORE}/a?sig=presigned"), "rowCount": count}]);
             Told::json(&answer)
         })
     });
@@ -51,7 +51,11 @@ async fn a_chunk_of_many_pieces_is_masked_recorded_and_the_same_for_several_read
     let scene = Scene::set().await;
     let (raw, masked) = many(100_000);
     assert!(masked.len() > 1 << 20);
-    answers(&scene, move |_| Told { body: raw.clone(), gzip: true, ..Told::json(&json!({})) });
+    answers(&scene, 100_000, move |_| Told {
+        body: raw.clone(),
+        gzip: true,
+        ..Told::json(&json!({}))
+    });
     let (driver, link) = link(&scene).await;
     let read = || driver.fetch(&link);
     let (one, two, three) = tokio::join!(read(), read(), read());
@@ -66,7 +70,7 @@ async fn a_chunk_of_many_pieces_is_masked_recorded_and_the_same_for_several_read
 async fn a_store_that_breaks_off_is_asked_again_and_the_rows_come_whole() {
     let scene = Scene::set().await;
     let (raw, masked) = many(100_000);
-    answers(&scene, move |tries| Told {
+    answers(&scene, 100_000, move |tries| Told {
         // Two megabytes, and then nothing: twice.
         breaks_at: (tries < 2).then_some(2 << 20),
         body: raw.clone(),
@@ -83,9 +87,10 @@ async fn a_store_that_breaks_off_is_asked_again_and_the_rows_come_whole() {
 async fn rows_that_change_between_two_readings_are_not_given_out() {
     let scene = Scene::set().await;
     let (first, masked) = many(100);
-    let (second, _) = many(101);
+    let second =
+        String::from_utf8(first.clone()).unwrap().replace("[\"7\",", "[\"70\",").into_bytes();
     let bodies = Arc::new([first, second]);
-    answers(&scene, move |tries| Told {
+    answers(&scene, 100, move |tries| Told {
         body: bodies[tries.min(1)].clone(),
         ..Told::json(&json!({}))
     });
@@ -94,6 +99,19 @@ async fn rows_that_change_between_two_readings_are_not_given_out() {
     let (status, refusal) = driver.fetch(&link).await;
     assert_eq!(status, 502);
     assert!(String::from_utf8_lossy(&refusal).contains("FG-4003"));
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_with_fewer_rows_than_announced_is_refused() {
+    let scene = Scene::set().await;
+    let (raw, _) = many(99);
+    answers(&scene, 100, move |_| Told { body: raw.clone(), ..Told::json(&json!({})) });
+    let (driver, link) = link(&scene).await;
+    let (status, refusal) = driver.fetch(&link).await;
+    let refusal = String::from_utf8(refusal).unwrap();
+    assert_eq!(status, 502, "{refusal}");
+    assert!(refusal.contains("FG-4003") && refusal.contains("announced 100"), "{refusal}");
     scene.end().await;
 }
 
@@ -107,7 +125,7 @@ async fn a_chunk_that_is_none_is_refused_before_its_first_byte() {
         ("half a gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x8b".to_vec(), false),
     ];
     for (what, body, gzip) in none {
-        answers(&scene, move |_| Told { body: body.clone(), gzip, ..Told::json(&json!({})) });
+        answers(&scene, 0, move |_| Told { body: body.clone(), gzip, ..Told::json(&json!({})) });
         let (driver, link) = link(&scene).await;
         let (status, refusal) = driver.fetch(&link).await;
         let text = String::from_utf8_lossy(&refusal).into_owned();

@@ -10,6 +10,10 @@ use super::{Layout, Masked, Pass, RowsError};
 pub struct Stream {
     layout: Arc<Layout>,
     format: Format,
+    /// How many rows came, where they are looked at.
+    rows: u64,
+    /// How many the account announced.
+    announced: u64,
 }
 
 enum Format {
@@ -22,15 +26,15 @@ enum Format {
 }
 
 impl Stream {
-    /// Of a chunk with these columns.
+    /// Of a chunk with these columns, and so many rows as the account says.
     #[must_use]
-    pub fn of(layout: Arc<Layout>, arrow: bool) -> Self {
+    pub fn of(layout: Arc<Layout>, arrow: bool, announced: u64) -> Self {
         let format = match (layout.is_masked(), arrow) {
             (false, _) => Format::Untouched,
             (true, false) => Format::Json(Rows::searched(&layout)),
             (true, true) => Format::Arrow(Box::default()),
         };
-        Self { layout, format }
+        Self { layout, format, rows: 0, announced }
     }
 
     /// Takes the next bytes and gives what is masked so far.
@@ -38,23 +42,31 @@ impl Stream {
     /// # Errors
     /// When they are no rows of these columns.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Masked, RowsError> {
-        match &mut self.format {
-            Format::Untouched => Ok(Masked { bytes: bytes.to_vec(), ..Masked::default() }),
-            Format::Json(rows) => rows.push(bytes, &self.layout),
-            Format::Arrow(batches) => batches.push(bytes, &self.layout),
-        }
+        let masked = match &mut self.format {
+            Format::Untouched => Masked { bytes: bytes.to_vec(), ..Masked::default() },
+            Format::Json(rows) => rows.push(bytes, &self.layout)?,
+            Format::Arrow(batches) => batches.push(bytes, &self.layout)?,
+        };
+        self.rows += masked.rows;
+        Ok(masked)
     }
 
     /// Gives the rest.
     ///
     /// # Errors
-    /// When the rows end in the middle of one.
+    /// When the rows end in the middle of one, or are not as many as announced. An Arrow stream that was damaged can lose a
+    /// batch and be readable all the same.
     pub fn finish(self) -> Result<Masked, RowsError> {
-        match self.format {
-            Format::Untouched => Ok(Masked::default()),
-            Format::Json(rows) => rows.finish(),
-            Format::Arrow(batches) => batches.finish(),
+        let masked = match self.format {
+            Format::Untouched => return Ok(Masked::default()),
+            Format::Json(rows) => rows.finish()?,
+            Format::Arrow(batches) => batches.finish()?,
+        };
+        let (announced, found) = (self.announced, self.rows + masked.rows);
+        if announced != found {
+            return Err(RowsError::Count { announced, found });
         }
+        Ok(masked)
     }
 }
 
@@ -173,7 +185,11 @@ mod tests {
     }
 
     fn pieces(bytes: &[u8], cuts: &[usize], arrow: bool) -> Result<Masked, RowsError> {
-        let mut stream = Stream::of(columns(), arrow);
+        let rows = if bytes.is_empty() { 0 } else { 4 };
+        read(Stream::of(columns(), arrow, rows), bytes, cuts)
+    }
+
+    fn read(mut stream: Stream, bytes: &[u8], cuts: &[usize]) -> Result<Masked, RowsError> {
         let mut masked = Masked::default();
         let mut rest = bytes;
         for cut in cuts {
@@ -236,7 +252,7 @@ mod tests {
         let layout = Arc::new(layout);
         for (bytes, arrow) in [(ROWS.as_bytes().to_vec(), false), (batches(), true)] {
             let found = |size: usize| {
-                let mut stream = Stream::of(Arc::clone(&layout), arrow);
+                let mut stream = Stream::of(Arc::clone(&layout), arrow, 4);
                 let mut masked = Masked::default();
                 for piece in bytes.chunks(size) {
                     masked.extend(stream.push(piece).unwrap());
@@ -248,6 +264,19 @@ mod tests {
             assert!(!whole.1.is_empty());
             assert_eq!(found(7), whole);
         }
+    }
+
+    #[test]
+    fn rows_that_are_not_as_many_as_announced_are_refused() {
+        for (bytes, arrow) in [(ROWS.as_bytes().to_vec(), false), (batches(), true)] {
+            for announced in [0, 3, 5] {
+                let refused = read(Stream::of(columns(), arrow, announced), &bytes, &[9]);
+                assert_eq!(refused.unwrap_err(), RowsError::Count { announced, found: 4 });
+            }
+        }
+        // Nothing is looked at where nothing is masked.
+        let plain = Layout::plain(vec![column("text", None), column("fixed", Some(0))]);
+        assert!(read(Stream::of(Arc::new(plain), true, 5), &batches(), &[]).is_ok());
     }
 
     #[test]
