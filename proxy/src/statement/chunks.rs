@@ -7,7 +7,9 @@ mod kept;
 mod masking;
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -19,7 +21,7 @@ use snowflake::chunks::Chunk as Link;
 use snowflake::endpoint::CHUNKS;
 use snowflake::query::Answer;
 use snowflake::rows::{Findings, Layout, Stream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::Parts;
@@ -42,11 +44,23 @@ const FIRST: usize = 32 << 10;
 const WORK: usize = 256 << 10;
 /// How often a store is asked that breaks off.
 const TRIES: u32 = 4;
+/// How long a driver may leave a piece unread before others are worked on instead.
+const UNREAD: Duration = Duration::from_secs(1);
+/// How many chunks are begun for each that is worked on.
+const BEGUN: usize = 16;
 
 /// Every link that was given out.
 pub(crate) struct Chunks {
     by_name: Mutex<HashMap<String, Arc<Chunk>>>,
     at_once: Arc<Semaphore>,
+    begun: Arc<Semaphore>,
+}
+
+/// A place among the chunks that are worked on.
+struct Turn {
+    at_once: Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
+    _begun: OwnedSemaphorePermit,
 }
 
 /// What the chunks of one answer have in common.
@@ -102,7 +116,11 @@ pub(crate) struct Rows {
 impl Chunks {
     /// Works on this many chunks at the same time.
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { by_name: Mutex::default(), at_once: Arc::new(Semaphore::new(at_once)) }
+        Self {
+            by_name: Mutex::default(),
+            at_once: Arc::new(Semaphore::new(at_once)),
+            begun: Arc::new(Semaphore::new(at_once.saturating_mul(BEGUN))),
+        }
     }
 
     /// New names for links, under `base`.
@@ -153,15 +171,12 @@ impl Chunks {
             return Served::Unknown;
         }
         session.touch();
-        // Each chunk in work costs memory.
-        let at_once = Arc::clone(&self.at_once);
-        let Ok(permit) = at_once.acquire_owned().await else { return Served::Unknown };
+        let Ok(mut turn) = self.turn().await else { return Served::Unknown };
         let (sender, mut further) = mpsc::channel(1);
         let relaying = Arc::clone(parts);
         // On its own: a driver that hangs up must not interrupt a piece on its way to the record.
         parts.statements.spawn(async move {
-            let _permit = permit;
-            if let Err(refusal) = chunk.relay(&session, &relaying, &sender).await {
+            if let Err(refusal) = chunk.relay(&session, &relaying, &sender, &mut turn).await {
                 tracing::warn!(statement = %chunk.source.statement, refusal = refusal.message, "a chunk failed");
                 // Nobody may be there to hear it.
                 let _ = sender.send(Err(refusal)).await;
@@ -176,6 +191,29 @@ impl Chunks {
             Some(Err(refusal)) => Served::Failed(refusal),
             None => Served::Failed(Refusal::internal("the chunk was not relayed")),
         }
+    }
+
+    /// Waits for a place: each chunk in work costs memory.
+    async fn turn(&self) -> Result<Turn, tokio::sync::AcquireError> {
+        let begun = Arc::clone(&self.begun).acquire_owned().await?;
+        let at_once = Arc::clone(&self.at_once);
+        let place = Some(Arc::clone(&at_once).acquire_owned().await?);
+        Ok(Turn { at_once, place, _begun: begun })
+    }
+}
+
+impl Turn {
+    /// Gives a piece to the driver; false where it hung up. While it does not read, its place is another's: drivers that
+    /// read one chunk after the other ask for many at once, and not in their order.
+    async fn give(&mut self, piece: Piece, out: &mpsc::Sender<Result<Piece, Refusal>>) -> bool {
+        let mut giving = pin!(out.send(Ok(piece)));
+        if let Ok(given) = tokio::time::timeout(UNREAD, &mut giving).await {
+            return given.is_ok();
+        }
+        self.place = None;
+        let given = giving.await.is_ok();
+        self.place = Arc::clone(&self.at_once).acquire_owned().await.ok();
+        given
     }
 }
 
@@ -217,11 +255,12 @@ impl Chunk {
         session: &Arc<Session>,
         parts: &Arc<Parts>,
         out: &mpsc::Sender<Result<Piece, Refusal>>,
+        turn: &mut Turn,
     ) -> Result<(), Refusal> {
         let mut sent = 0;
         let mut tries = 1;
         loop {
-            match self.pass(session, parts, out, &mut sent).await {
+            match self.pass(session, parts, out, turn, &mut sent).await {
                 Err(Broken::Store(error)) if tries < TRIES => {
                     tracing::info!(statement = %self.source.statement, %error, "a store broke off");
                     tries += 1;
@@ -239,6 +278,7 @@ impl Chunk {
         session: &Arc<Session>,
         parts: &Arc<Parts>,
         out: &mpsc::Sender<Result<Piece, Refusal>>,
+        turn: &mut Turn,
         sent: &mut usize,
     ) -> Result<(), Broken> {
         let mut coming = self.fetch(session).await?;
@@ -267,7 +307,7 @@ impl Chunk {
                 if at >= *sent {
                     let down = DirectionLabels { direction: "downstream" };
                     parts.metrics.bytes.get_or_create(&down).inc_by(piece.bytes.len() as u64);
-                    if out.send(Ok(piece)).await.is_err() {
+                    if !turn.give(piece, out).await {
                         // The driver hung up; it may ask again.
                         return Ok(());
                     }

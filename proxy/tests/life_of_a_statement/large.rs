@@ -140,7 +140,7 @@ async fn the_first_rows_of_a_slow_store_come_before_the_rest_is_there() {
     let scene = Scene::set().await;
     let (raw, masked) = many(100_000);
     let (go_on, gate) = watch::channel(false);
-    answers(&scene, move |_| Told {
+    answers(&scene, 100_000, move |_| Told {
         // Less than a tenth of a megabyte, and then nothing for a while.
         pauses_at: Some((96 << 10, gate.clone())),
         body: raw.clone(),
@@ -156,5 +156,40 @@ async fn the_first_rows_of_a_slow_store_come_before_the_rest_is_there() {
     assert!([first, further].concat() == masked);
     // However fast it comes, the second reading is the same.
     assert!(driver.fetch(&link).await == (200, masked));
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_its_driver_does_not_read_keeps_no_other_waiting() {
+    let scene = Scene::with(|config| config.limits.chunks_at_once = 1).await;
+    // More than all buffers on the way hold.
+    let row = format!("[\"{}\"]", "7".repeat(38));
+    let large = vec![row.as_str(); 1 << 20].join(",").into_bytes();
+    let length = large.len();
+    let chunks = move |asked: &super::account::Asked| {
+        if asked.host == STORE {
+            let body = if asked.path == "/large" { large.clone() } else { b"[\"1\"]".to_vec() };
+            return Some(Told { body, ..Told::json(&json!({})) });
+        }
+        (asked.path == "/queries/v1/query-request").then(|| {
+            let mut answer = rows(&["ID"], &[]);
+            let link =
+                |name: &str| json!({"url": format!("https://{STORE}/{name}"), "rowCount": 1});
+            answer["data"]["chunks"] = json!([link("large"), link("small")]);
+            Told::json(&answer)
+        })
+    };
+    scene.account.answers(chunks);
+    let driver = scene.driver().await;
+    let answer = driver.query("select id from customers").await;
+    let url = |at: usize| answer["data"]["chunks"][at]["url"].as_str().unwrap().to_owned();
+    let (large, small) = (url(0), url(1));
+    let unread = driver.open(&large).await;
+    assert_eq!(unread.status(), 200);
+    let other = driver.fetch(&small);
+    let other = tokio::time::timeout(std::time::Duration::from_secs(5), other).await.unwrap();
+    assert_eq!(other, (200, b"[\"1\"]".to_vec()));
+    // And goes on when it is read.
+    assert_eq!(unread.into_body().collect().await.unwrap().to_bytes().len(), length);
     scene.end().await;
 }
