@@ -108,13 +108,13 @@ impl Agent {
             .unwrap()
     }
 
-    /// Starts a Python script that prints as it goes, with the driver of today.
+    /// Starts a Python script that prints as it goes, with one of the Python drivers.
     ///
     /// # Panics
     /// When kubectl cannot be started.
     #[must_use]
-    pub fn start_python(&self, script: &str) -> Child {
-        self.exec().args(["/opt/connector5/bin/python", "-c", script]).spawn().unwrap()
+    pub fn start_python(&self, driver: Driver, script: &str) -> Child {
+        self.exec().args([driver.program()[0], "-c", script]).spawn().unwrap()
     }
 
     /// kubectl, up to the command that is to run in the agent's container.

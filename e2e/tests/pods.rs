@@ -16,5 +16,7 @@ mod injection;
 mod metrics;
 #[path = "pods/refusals.rs"]
 mod refusals;
+#[path = "pods/restarts.rs"]
+mod restarts;
 #[path = "pods/statements.rs"]
 mod statements;

@@ -287,6 +287,8 @@ fn proxy_config(
         prompts: config.prompts,
         admin: config.admin,
         recorder: proxy::recorder::Config::new(state.join("spool"), SPOOL_BYTES),
+        // The operator ends with the same process.
+        living: None,
         resolve: config.resolve.iter().cloned().collect(),
         limits: proxy::config::Limits::default(),
         timings: proxy::config::Timings {

@@ -77,6 +77,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The recorder.
     pub recorder: recorder::Config,
+    /// What a restart goes on with; without it a restart ends all sessions.
+    pub living: Option<Living>,
     /// Addresses that stand in for name resolution, by host: tests and machines without DNS.
     pub resolve: BTreeMap<String, SocketAddr>,
     /// What requests may cost.
@@ -123,6 +125,15 @@ pub struct Trust {
     pub places: Places,
     /// Where the revocation status of the certificate is answered; its URL stands in the certificate.
     pub ocsp: SocketAddr,
+}
+
+/// Where living sessions are kept for a restart.
+#[derive(Clone, Debug)]
+pub struct Living {
+    /// The file, on memory that nobody else mounts.
+    pub file: PathBuf,
+    /// Whose it is: the file of another owner is not believed.
+    pub owner: String,
 }
 
 /// What requests may cost.
@@ -247,6 +258,8 @@ impl Config {
     #[must_use]
     pub fn sidecar(args: RunArgs) -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let RunArgs { pod_uid, host, operator_url, .. } = &args;
+        let owner = format!("{pod_uid} {host} {operator_url}");
         Self {
             doors: vec![Door { listen: loopback(443), tls: true }],
             host: Some(args.host),
@@ -263,6 +276,7 @@ impl Config {
             prompts: Some(loopback(control::PROMPT_PORT)),
             admin: Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 15990))),
             recorder: recorder::Config::new(SPOOL.into(), args.spool_bytes),
+            living: Some(Living { file: PathBuf::from(PRIVATE).join("sessions"), owner }),
             resolve: BTreeMap::new(),
             limits: Limits::default(),
             timings: Timings::default(),

@@ -14,6 +14,7 @@ mod analyst;
 mod catalog;
 pub mod config;
 mod downstream;
+mod living;
 mod operator;
 mod prompt;
 pub mod recorder;
@@ -27,6 +28,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -44,6 +46,7 @@ use downstream::body::Room;
 use downstream::refusal::Refusal;
 use downstream::rest::Stateless;
 use downstream::session::{Session, Sessions};
+use living::{Left, Living};
 use operator::standing::{Ruling, Standing};
 use operator::{Event, Operator};
 use recorder::Recorder;
@@ -54,6 +57,9 @@ use upstream::transport::{SetUpError, Transport};
 
 pub use operator::OperatorError;
 pub use trust::TrustError;
+
+/// Why a session ended that a restart could not go on with.
+pub(crate) const RESTARTED: &str = "SidecarRestarted";
 
 /// Why the proxy does not run.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +79,9 @@ pub enum Error {
     /// A door with TLS has no certificates.
     #[error("a listener with TLS needs the account's host and a place for certificates")]
     NoCertificates,
+    /// The table of living sessions cannot be made.
+    #[error("living sessions cannot be kept in {0}: {1}")]
+    Living(PathBuf, std::io::Error),
     /// The thread for long texts cannot be started.
     #[error("no thread can be started for long statements: {0}")]
     Analyst(std::io::Error),
@@ -91,6 +100,7 @@ pub(crate) struct Parts {
     pub(crate) catalog: Catalog,
     pub(crate) analyst: Analyst,
     pub(crate) sessions: Sessions,
+    pub(crate) living: Living,
     pub(crate) stateless: Stateless,
     pub(crate) chunks: Chunks,
     pub(crate) answers: Answers,
@@ -162,7 +172,15 @@ impl Proxy {
             event_sender,
         )?;
         let courier = operator::shipping::Courier::new(operator.clone(), &config.operator)?;
-        let recorder = Recorder::start(config.recorder.clone(), courier).await?;
+        let (living, left) = match &config.living {
+            Some(config::Living { file, owner }) => {
+                Living::open(file, owner).map_err(|error| Error::Living(file.clone(), error))?
+            }
+            None => (Living::nowhere(), Left::default()),
+        };
+        let interrupted = left.sessions.iter().filter_map(Session::interrupted).collect();
+        let (recorder, recordings) =
+            Recorder::resume(config.recorder.clone(), courier, interrupted).await?;
 
         let mut doors = Vec::new();
         let mut ocsp = None;
@@ -195,9 +213,11 @@ impl Proxy {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         recorder.metrics().register(&mut registry);
-        // Their tokens went with the process that had made them.
-        let untold = recorder.left_behind().iter();
-        let untold = untold.map(|session| (session.clone(), "SidecarRestarted".to_owned()));
+        // Nobody goes on with these: their tokens went with the process that had made them.
+        let goes_on =
+            |session: &&String| recordings.iter().any(|it| it.recording.id() == **session);
+        let untold = recorder.left_behind().iter().filter(|session| !goes_on(session));
+        let untold = untold.map(|session| (session.clone(), RESTARTED.to_owned()));
         let untold = Mutex::new(untold.collect());
         let analyst = Analyst::start().map_err(Error::Analyst)?;
         let parts = Arc::new_cyclic(|this| Parts {
@@ -209,6 +229,7 @@ impl Proxy {
             catalog: Catalog::default(),
             analyst,
             sessions: Sessions::default(),
+            living,
             stateless: Stateless::default(),
             chunks: Chunks::new(config.limits.chunks_at_once),
             prompts: Prompts::default(),
@@ -222,6 +243,7 @@ impl Proxy {
             transport: Mutex::default(),
             this: this.clone(),
         });
+        Sessions::resume(left, recordings, &parts);
         Ok(Self { parts, doors, prompts, admin, ocsp, events, registry })
     }
 
@@ -300,38 +322,43 @@ impl Parts {
         })
     }
 
-    /// The way to the connection's account; made anew when the connection changes.
-    pub(crate) fn transport(&self, ruling: &Ruling) -> Result<Arc<Transport>, SetUpError> {
+    /// The way to a connection's account; made anew when the connection changes.
+    pub(crate) fn transport(
+        &self,
+        connection: &control::Connection,
+        networks: Vec<ipnet::IpNet>,
+    ) -> Result<Arc<Transport>, SetUpError> {
         let mut made = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((connection, transport)) = &*made
-            && *connection == ruling.connection
+        if let Some((known, transport)) = &*made
+            && known == connection
         {
             return Ok(Arc::clone(transport));
         }
-        let transport = Arc::new(Transport::new(
-            &ruling.connection,
-            ruling.networks.clone(),
-            self.resolve.clone(),
-            self.timings.upstream,
-        )?);
-        *made = Some((ruling.connection.clone(), Arc::clone(&transport)));
+        let (resolve, timing) = (self.resolve.clone(), self.timings.upstream);
+        let transport = Arc::new(Transport::new(connection, networks, resolve, timing)?);
+        *made = Some((connection.clone(), Arc::clone(&transport)));
         Ok(transport)
     }
 
-    /// Closes a session in a task of its own.
-    pub(crate) fn close_later(&self, session: &Arc<Session>, reason: &'static str) {
-        if let Some(parts) = self.this.upgrade() {
-            let session = Arc::clone(session);
-            self.statements.spawn(async move { parts.close(&session, reason).await });
+    /// Closes a session in a task of its own; from here on it takes no statement.
+    pub(crate) fn close_later(&self, session: &Arc<Session>, reason: &str) {
+        if let Some(parts) = self.this.upgrade()
+            && session.end(reason)
+        {
+            let (session, reason) = (Arc::clone(session), reason.to_owned());
+            self.statements.spawn(async move { parts.finish(&session, &reason).await });
         }
     }
 
     /// Ends a session everywhere: no new statements, the running ones cancelled, logged out, recorded, told to the
     /// operator.
     pub(crate) async fn close(&self, session: &Arc<Session>, reason: &str) {
-        if !session.end(reason) {
-            return;
+        if session.end(reason) {
+            self.finish(session, reason).await;
         }
+    }
+
+    async fn finish(&self, session: &Arc<Session>, reason: &str) {
         let ending = session.running().into_iter().map(async |statement| {
             if statement.watch(self.timings.upstream).await.is_none() {
                 tracing::warn!(statement = %statement.id, "a statement did not end with its session");
@@ -360,11 +387,13 @@ impl Parts {
             Err(error) if error.is_temporary() => {
                 tracing::warn!(%error, session, "the operator was not told of a closed session yet");
                 self.untold().insert(session.to_owned(), reason.to_owned());
+                return;
             }
             Err(error) => {
                 tracing::info!(%error, session, "the operator has closed the session already");
             }
         }
+        self.living.of(session).note(living::Change::Over);
     }
 
     fn untold(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {

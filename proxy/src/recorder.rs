@@ -15,6 +15,7 @@
 
 pub mod chunk;
 mod journal;
+pub mod resume;
 pub mod ship;
 pub mod spool;
 
@@ -41,13 +42,14 @@ use recording::{
     },
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
 };
 
 pub use self::chunk::Chunk;
 use self::{
     journal::{Class, Command, Journal, Message, Need, Part},
+    resume::{Interrupted, Resumed},
     ship::Shipper,
     spool::Spool,
 };
@@ -236,14 +238,65 @@ impl Recorder {
     /// # Errors
     /// When the spool cannot be written.
     pub async fn start<S: Shipper>(config: Config, shipper: S) -> Result<Self, Unrecorded> {
+        Self::resume(config, shipper, Vec::new()).await.map(|(recorder, _)| recorder)
+    }
+
+    /// [`Recorder::start`], going on with these recordings. Those that cannot go on are not among what it gives, and
+    /// end as a crash ends every other.
+    ///
+    /// # Errors
+    /// When the spool cannot be written.
+    pub async fn resume<S: Shipper>(
+        config: Config,
+        shipper: S,
+        interrupted: Vec<Interrupted>,
+    ) -> Result<(Self, Vec<Resumed>), Unrecorded> {
         let metrics = Metrics::default();
         let (dir, limit) = (config.dir.clone(), config.limit_bytes);
         let gauge = metrics.spool_bytes.clone();
         metrics.spool_limit_bytes.set(i64::try_from(limit).unwrap_or(i64::MAX));
-        let spool = blocking(move || Spool::open(dir, limit, gauge)).await?;
-        let shipping = ship::start(spool.clone(), metrics.clone(), shipper);
-        let shared = Arc::new(Shared { config, spool, metrics });
-        Ok(Self { shared, shipping: Arc::new(shipping) })
+        let living = interrupted.iter().map(|it| it.session.clone()).collect();
+        let spool = blocking(move || Spool::open(dir, limit, gauge, &living)).await?;
+        let shared = Arc::new(Shared { config, spool: spool.clone(), metrics: metrics.clone() });
+        let taking = Arc::clone(&shared);
+        // Before anything is shipped: the chain may go on behind a segment that would be gone then.
+        let found = blocking(move || {
+            let find = |it: Interrupted| (resume::find(&taking.spool, &it), it);
+            Ok(interrupted.into_iter().map(find).collect::<Vec<_>>())
+        });
+        let found = found.await?;
+        let shipping = ship::start(spool, metrics, shipper);
+        let recorder = Self { shared, shipping: Arc::new(shipping) };
+        let mut resumed = Vec::new();
+        for (found, Interrupted { session, key, .. }) in found {
+            let going_on = match found {
+                Ok(found) => recorder.go_on(session.clone(), key, found).await,
+                Err(error) => Err(error),
+            };
+            match going_on {
+                Ok(one) => resumed.push(one),
+                Err(error) => {
+                    tracing::warn!(session, %error, "a recording cannot go on");
+                    let spool = recorder.shared.spool.clone();
+                    blocking(move || resume::abandon(&spool, &session)).await?;
+                }
+            }
+        }
+        Ok((recorder, resumed))
+    }
+
+    async fn go_on(
+        &self,
+        session: String,
+        key: SigningKey,
+        mut found: resume::Found,
+    ) -> Result<Resumed, Unrecorded> {
+        let outcomes = std::mem::take(&mut found.outcomes);
+        let id = session.clone();
+        let make = move |shared: &Shared, stalled, wake| {
+            Journal::resume(shared, &id, key, found, stalled, wake)
+        };
+        Ok(Resumed { recording: self.session(session, make).await?, outcomes })
     }
 
     /// Starts the recording of a session: its first entry is on disk when this returns.
@@ -251,24 +304,37 @@ impl Recorder {
     /// # Errors
     /// When it cannot be written; then the session must not open.
     pub async fn open_session(&self, opening: Opening) -> Result<Session, Unrecorded> {
-        let stalled = Arc::new(AtomicBool::new(false));
-        let shared = self.shared.clone();
-        let id = opening.session.clone();
-        let (messages, inbox) = mpsc::channel(64);
         let Opening { session, key, certificate, opened } = opening;
         let opened = Fact::SessionOpened(Box::new(opened));
+        let id = session.clone();
+        let make = move |shared: &Shared, stalled, wake| {
+            Journal::new(shared, id, key, certificate, stalled, wake)
+        };
+        let session = self.session(session, make).await?;
+        session.put(Class::Statement, Need::Durable, vec![opened.into()]).await?;
+        Ok(session)
+    }
+
+    /// A session over the journal that `make` makes.
+    async fn session(
+        &self,
+        id: String,
+        make: impl FnOnce(&Shared, Arc<AtomicBool>, Arc<Notify>) -> Result<Journal, Unrecorded>
+        + Send
+        + 'static,
+    ) -> Result<Session, Unrecorded> {
+        let stalled = Arc::new(AtomicBool::new(false));
+        let shared = self.shared.clone();
+        let (messages, inbox) = mpsc::channel(64);
         let journal = {
             let (shared, stalled) = (shared.clone(), stalled.clone());
             let wake = self.shipping.wake();
-            blocking(move || Journal::new(&shared, session, key, certificate, stalled, wake))
-                .await?
+            blocking(move || make(&shared, stalled, wake)).await?
         };
         self.shipping.track(journal::run(journal, inbox));
-        let session = Session {
+        Ok(Session {
             inner: Arc::new(Inner { id, messages, stalled, prompts: Mutex::default(), shared }),
-        };
-        session.put(Class::Statement, Need::Durable, vec![opened.into()]).await?;
-        Ok(session)
+        })
     }
 
     /// What it counts.
@@ -342,13 +408,7 @@ impl Session {
             self.prompts().extend(digest);
         }
         match put {
-            Ok(()) => Ok(Attempt {
-                session: self.clone(),
-                statement,
-                sent: 0,
-                rows: Arc::default(),
-                open: true,
-            }),
+            Ok(()) => Ok(self.under_way(statement, 0)),
             Err(error) => {
                 self.inner.shared.metrics.refused.inc();
                 if error == Unrecorded::Stalled {
@@ -401,6 +461,12 @@ impl Session {
             self.inner.stalled.store(true, Ordering::Relaxed);
             Err(Unrecorded::Stalled)
         })
+    }
+
+    /// The attempt of a statement that is on record, and was sent so many times already.
+    #[must_use]
+    pub fn under_way(&self, statement: String, sent: u32) -> Attempt {
+        Attempt { session: self.clone(), statement, sent, rows: Arc::default(), open: true }
     }
 
     /// Records without waiting; if even the queue is full, it is counted as lost.
@@ -467,15 +533,15 @@ impl Attempt {
         self.note(Need::Written, Fact::Withdrawn(withdrawn)).await
     }
 
-    /// It is about to leave the pod, as this Snowflake user; to be called before every try.
+    /// It is about to leave the pod, as this Snowflake user; to be called before every try. Gives which one it is.
     ///
     /// # Errors
     /// When it cannot be written; then it must not be sent.
-    pub async fn sent(&mut self, user: &str) -> Result<(), Unrecorded> {
+    pub async fn sent(&mut self, user: &str) -> Result<u32, Unrecorded> {
         self.sent += 1;
         let sent =
             Sent { statement: self.statement.clone(), user: user.to_owned(), attempt: self.sent };
-        self.note(Need::Written, Fact::Sent(sent)).await
+        self.note(Need::Written, Fact::Sent(sent)).await.map(|()| self.sent)
     }
 
     /// The answer as the agent will see it; to be called before it is released. Gives its length and digest, for

@@ -10,6 +10,7 @@ pub(crate) mod judge;
 pub(crate) mod origin;
 pub(crate) mod outcome;
 pub(crate) mod record;
+pub(crate) mod resume;
 pub(crate) mod rows;
 
 use std::panic::AssertUnwindSafe;
@@ -31,11 +32,13 @@ use crate::Parts;
 use crate::downstream::body::Taken;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::session::Session;
+use crate::living::Identity;
 use crate::recorder::Attempt;
 use crate::upstream::Dispatch;
 use judge::{Judged, Verdict};
 use origin::Origin;
 use outcome::{End, Outcome};
+use resume::Resumed;
 
 /// A statement that a driver asked to run.
 pub(crate) struct Ask {
@@ -49,6 +52,8 @@ pub(crate) struct Ask {
     pub(crate) count: u32,
     /// It ran already, together with others in one request.
     pub(crate) part: Option<batch::Part>,
+    /// The sidecar before this one began it.
+    pub(crate) resumed: Option<resume::Resumed>,
     /// Parameters that were left out.
     pub(crate) stripped: Vec<String>,
     /// `Accept` of the driver.
@@ -65,11 +70,21 @@ pub(crate) struct Ask {
     pub(crate) cancel: CancellationToken,
 }
 
+impl Ask {
+    /// How far it had come, where the sidecar before this one had sent it.
+    fn sent_before(&self) -> Option<&Resumed> {
+        self.resumed.as_ref().filter(|resumed| resumed.sent() > 0)
+    }
+}
+
 /// Takes one statement from the agent's request to the recorded answer.
 ///
 /// Each step's result is the next step's input; no step knows another. Whatever goes wrong ends in an [`Outcome`] that
 /// is recorded and answered like any other.
-async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
+async fn run(ask: &Ask, meaning: &[u8; 32], session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
+    if let Some(resumed) = &ask.resumed {
+        return run_on(ask, resumed, session, parts).await;
+    }
     let judged = judge::judge(ask, session, parts).await;
     if ask.part.is_none() {
         judged.analyses().for_each(|analysis| parts.metrics.understood(analysis));
@@ -88,7 +103,30 @@ async fn run(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
             return Outcome::refused(ask, &Refusal::unrecorded(&error));
         }
     };
+    resume::began(ask, meaning, &judged, session);
     let ended = carry_out(ask, judged, origin, &mut attempt, session, parts).await;
+    record::complete(ask, attempt, ended).await
+}
+
+/// [`run`], from where the sidecar before this one had come: the attempt is on record.
+async fn run_on(
+    ask: &Ask,
+    resumed: &Resumed,
+    session: &Arc<Session>,
+    parts: &Arc<Parts>,
+) -> Outcome {
+    let mut attempt = session.recording.under_way(ask.id.to_string(), resumed.sent());
+    resume::wait(ask, parts).await;
+    let judged = judge::judge(ask, session, parts).await;
+    let ended = match resumed.end(ask, &judged, parts.timings.upstream_retry) {
+        None => carry_out(ask, judged, None, &mut attempt, session, parts).await,
+        Some(end) => {
+            if resumed.is_to_be_followed() {
+                batch::give_up(ask, &judged, None, &end, session, parts).await;
+            }
+            Err(end)
+        }
+    };
     record::complete(ask, attempt, ended).await
 }
 
@@ -102,8 +140,12 @@ async fn carry_out(
     parts: &Arc<Parts>,
 ) -> Result<rows::Relayed, End> {
     let counted = judged.counted();
-    // A hold can last for hours: what was decided before it is decided again after it.
-    let judged = approval::wait(ask, judged, origin, attempt, session, parts).await;
+    let judged = match ask.sent_before() {
+        // It was let through then, and nobody is asked twice.
+        Some(_) => Ok(judged),
+        // A hold can last for hours: what was decided before it is decided again after it.
+        None => approval::wait(ask, judged, origin, attempt, session, parts).await,
+    };
     // Counted once, when it is settled whether it runs.
     parts.metrics.decided(counted, judged.is_ok());
     let judged = judged?;
@@ -152,18 +194,25 @@ async fn send(
         }
     };
     let lease = session.upstream.lease().await.map_err(End::upstream)?;
+    let before = ask.sent_before();
+    let running = before.and_then(Resumed::query_id);
     let dispatch = Dispatch {
+        id: ask.id,
         request_id: &ask.request_id,
         sql: &ask.request.sql,
         body: ask.request.encode(judged.statements()).into(),
         accept: ask.accept.clone(),
-        result,
+        result: result.or(running),
+        sent: before.is_some(),
     };
     let started = Instant::now();
     let mut sending = session.upstream.sending(lease, dispatch, &ask.cancel);
     loop {
         // Every try is on record before it is made.
-        attempt.sent(&session.upstream.user).await.map_err(End::unrecorded)?;
+        if running.is_none() {
+            let times = attempt.sent(&session.upstream.user).await.map_err(End::unrecorded)?;
+            resume::sent(ask, times, judged, session);
+        }
         if let Some(answer) = sending.go().await.map_err(End::upstream)? {
             parts.metrics.phase("upstream", started);
             return Ok(answer);
@@ -214,7 +263,7 @@ impl Statement {
             request_id: ask.request_id.clone(),
             meaning,
             asynchronous: ask.request.asynchronous,
-            started_ms: jiff::Timestamp::now().as_millisecond(),
+            started_ms: ask.resumed.as_ref().map_or_else(now_ms, Resumed::started_ms),
             cancel: ask.cancel.clone(),
             outcome,
             body: Mutex::new(Body::Running),
@@ -225,7 +274,7 @@ impl Statement {
         let this = Arc::clone(&statement);
         let tracker = parts.statements.clone();
         tracker.spawn(async move {
-            let ran = AssertUnwindSafe(run(&ask, &session, &parts)).catch_unwind().await;
+            let ran = AssertUnwindSafe(run(&ask, &meaning, &session, &parts)).catch_unwind().await;
             // A panic refuses one statement; its attempt was recorded as lost when it unwound.
             let mut outcome = ran.unwrap_or_else(|_| {
                 tracing::error!(statement = %ask.id, "a statement panicked");
@@ -234,12 +283,30 @@ impl Statement {
             if let Some(query_id) = outcome.query_id {
                 session.also_known_as(query_id, &this);
             }
+            resume::ended(&this, &ask, &outcome, &session);
             let body = std::mem::take(&mut outcome.body);
             *this.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::Kept(body);
             done.send_replace(Some(Arc::new(outcome)));
             parts.answers.keep(&this);
         });
         statement
+    }
+
+    /// One that ended before.
+    fn ended(identity: &Identity, outcome: Outcome, body: Option<Bytes>) -> Self {
+        Self {
+            id: identity.id,
+            request_id: identity.request_id.clone(),
+            meaning: identity.meaning.0,
+            asynchronous: identity.asynchronous,
+            started_ms: identity.started_ms,
+            cancel: CancellationToken::new(),
+            outcome: watch::channel(Some(Arc::new(outcome))).1,
+            body: Mutex::new(body.map_or(Body::Dropped(None), Body::Kept)),
+            watchers: AtomicU32::new(0),
+            delivered: AtomicBool::new(false),
+            left: Mutex::new(Instant::now()),
+        }
     }
 
     /// Waits for the outcome, at most this long.
@@ -327,4 +394,8 @@ impl Drop for Watching {
         *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.watchers.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }

@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     /// Logins by outcome.
     pub(crate) logins: Family<OutcomeLabels, Counter>,
+    /// Sessions that a restart found, by what became of them.
+    pub(crate) resumed: Family<OutcomeLabels, Counter>,
     /// Statements that were not understood.
     pub(crate) parse_failures: Counter,
     /// Statements whose lineage is unknown.
@@ -164,6 +166,7 @@ impl Metrics {
             bytes: Family::default(),
             sessions: Gauge::default(),
             logins: Family::default(),
+            resumed: Family::default(),
             parse_failures: Counter::default(),
             lineage_unknown: Counter::default(),
             unhandled: Family::default(),
@@ -207,6 +210,11 @@ impl Metrics {
         proxy.register("bytes", "Bytes by direction", self.bytes.clone());
         proxy.register("sessions_active", "Open sessions", self.sessions.clone());
         proxy.register("logins", "Logins by outcome", self.logins.clone());
+        proxy.register(
+            "sessions_resumed",
+            "Sessions that were open before the sidecar started again, by whether they go on",
+            self.resumed.clone(),
+        );
         proxy.register(
             "parse_failures",
             "Statements that were not understood",

@@ -53,11 +53,16 @@ fn look(parts: &Arc<Parts>) {
     parts.statements.spawn(async move { teller.tell_again().await });
     let learner = Arc::clone(parts);
     parts.statements.spawn(async move { learner.learn_again().await });
+    let connection = ruling.as_ref().map(|ruling| ruling.connection.clone());
     let idle = ruling
         .map(|ruling| ruling.connection.session_idle_seconds)
         .filter(|seconds| *seconds > 0)
         .map_or(Duration::MAX, Duration::from_secs);
     for session in parts.sessions.all() {
+        if connection.as_ref().is_some_and(|connection| !session.belongs_to(connection)) {
+            parts.close_later(&session, "ConnectionChanged");
+            continue;
+        }
         if session.age() > parts.timings.session {
             parts.close_later(&session, "Expired");
             continue;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::config::{Limits, Timings};
+use crate::living::{self, Change, Secret};
 use crate::telemetry::Metrics;
 use credentials::SessionKey;
 pub(crate) use transport::{Coming, TransportError};
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     limits: Limits,
     timings: Timings,
     metrics: Metrics,
+    /// What a restart must know of it.
+    kept: living::Of,
 }
 
 struct Tokens {
@@ -86,6 +89,8 @@ pub(crate) enum UpstreamError {
 
 /// A statement as it is sent.
 pub(crate) struct Dispatch<'a> {
+    /// Our id of it.
+    pub(crate) id: Uuid,
     /// The driver's request id: by it the account executes once.
     pub(crate) request_id: &'a str,
     /// The SQL, for the abort.
@@ -94,8 +99,18 @@ pub(crate) struct Dispatch<'a> {
     pub(crate) body: Bytes,
     /// `Accept` of the driver: the account chooses formats by it.
     pub(crate) accept: HeaderValue,
-    /// It ran already: only its result is asked for, by the account's id of it.
+    /// It runs, or ran, already: only its result is asked for, by the account's id of it.
     pub(crate) result: Option<Uuid>,
+    /// It may have been sent before, under the same request id.
+    pub(crate) sent: bool,
+}
+
+/// What every session at the account is set up with.
+pub(crate) struct Setup {
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) settings: (Limits, Timings),
+    pub(crate) metrics: Metrics,
+    pub(crate) kept: living::Of,
 }
 
 /// What logging in takes besides the credential.
@@ -110,12 +125,11 @@ pub(crate) struct Login<'a> {
 impl Session {
     /// Logs in with the session's key pair, or with the JWT that the operator signed.
     pub(crate) async fn login(
-        transport: Arc<Transport>,
+        setup: Setup,
         key: &SessionKey,
         login: Login<'_>,
-        (limits, timings): (Limits, Timings),
-        metrics: Metrics,
     ) -> Result<(Self, UpstreamSession), UpstreamError> {
+        let Setup { transport, settings: (limits, timings), metrics, kept } = setup;
         let Login { opened, request, parameters, user_agent } = login;
         let user = match &opened.credential {
             Credential::EphemeralUser { user, .. } | Credential::KeyPair { user, .. } => user,
@@ -173,6 +187,7 @@ impl Session {
                                 limits,
                                 timings,
                                 metrics,
+                                kept,
                             };
                             return Ok((this, session));
                         }
@@ -202,6 +217,35 @@ impl Session {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(2));
         }
+    }
+
+    /// The session at the account that the sidecar before this one had.
+    pub(crate) fn resume(
+        setup: Setup,
+        user: String,
+        user_agent: &str,
+        tokens: &living::Tokens,
+    ) -> Self {
+        let Setup { transport, settings: (limits, timings), metrics, kept } = setup;
+        Self {
+            transport,
+            user,
+            user_agent: HeaderValue::from_str(user_agent)
+                .unwrap_or(HeaderValue::from_static("Frostgate")),
+            tokens: Mutex::new(Tokens::resume(tokens)),
+            renewing: tokio::sync::Mutex::default(),
+            limits,
+            timings,
+            metrics,
+            kept,
+        }
+    }
+
+    /// What goes on with the session at the account.
+    pub(crate) fn to_keep(&self) -> (String, living::Tokens) {
+        let user_agent = self.user_agent.to_str().unwrap_or_default().to_owned();
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        (user_agent, tokens.to_keep())
     }
 
     /// The token to send with: renewed first when its time is nearly over.
@@ -261,6 +305,7 @@ impl Session {
         tokens.validity = renewed.validity.map_or(tokens.validity, Duration::from_secs);
         tokens.master_validity =
             renewed.master_validity.map_or(tokens.master_validity, Duration::from_secs);
+        self.kept.note(Change::Upstream(tokens.to_keep()));
         Ok(Lease { token: Arc::clone(&tokens.session) })
     }
 
@@ -272,6 +317,10 @@ impl Session {
         cancel: &'a CancellationToken,
     ) -> Sending<'a> {
         let mut call = Call::statement(dispatch.request_id);
+        if dispatch.sent {
+            call.sent = true;
+            call.retry(0);
+        }
         if let Some(query_id) = dispatch.result {
             call.poll = Some(format!("/queries/{query_id}/result"));
             call.sent = true;
@@ -385,6 +434,30 @@ impl Tokens {
             master_validity: Duration::from_secs(session.master_validity_in_seconds.max(1)),
         }
     }
+
+    fn to_keep(&self) -> living::Tokens {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let age = i64::try_from(self.taken.elapsed().as_millis()).unwrap_or(i64::MAX);
+        living::Tokens {
+            session: Secret::new(self.session.to_string()),
+            master: self.master.as_deref().map(|master| Secret::new(master.to_owned())),
+            taken_ms: now_ms().saturating_sub(age),
+            validity_ms: milliseconds(self.validity),
+            master_validity_ms: milliseconds(self.master_validity),
+        }
+    }
+
+    fn resume(kept: &living::Tokens) -> Self {
+        let taken = living::since(kept.taken_ms);
+        Self {
+            session: kept.session.as_str().into(),
+            master: kept.master.as_ref().map(|master| master.as_str().into()),
+            taken: taken.unwrap_or_else(Instant::now),
+            // Of unknown age it is renewed before it is used.
+            validity: Duration::from_millis(if taken.is_some() { kept.validity_ms } else { 0 }),
+            master_validity: Duration::from_millis(kept.master_validity_ms),
+        }
+    }
 }
 
 /// A statement on its way.
@@ -467,7 +540,10 @@ impl Sending<'_> {
             Err(error) => Err(UpstreamError::NotUnderstood(error.to_string())),
             Ok(Progress::Done) => Ok(Step::Done(reply.body)),
             Ok(Progress::Running { path }) => {
-                self.call.poll(&path)?;
+                if let Some(query_id) = self.call.poll(&path)? {
+                    let statement = self.dispatch.id;
+                    session.kept.note(Change::Runs { statement, query_id });
+                }
                 self.trouble = Trouble::default();
                 // The account holds polls itself; one that does not must not be asked in a hot loop.
                 let least = Duration::from_millis(if self.aborted { 100 } else { 250 });
@@ -543,20 +619,21 @@ impl Call {
             request_id: request_id.to_owned(),
             retries: 0,
             reason: 0,
-            started_ms: jiff::Timestamp::now().as_millisecond(),
+            started_ms: now_ms(),
             sent: false,
         }
     }
 
-    /// From now on a poll. The path comes from the account; only the one form it has is followed.
-    fn poll(&mut self, path: &str) -> Result<(), UpstreamError> {
+    /// From now on a poll. The path comes from the account; only the one form it has is followed. Gives the account's
+    /// id of the statement where it was not known before.
+    fn poll(&mut self, path: &str) -> Result<Option<Uuid>, UpstreamError> {
         let bare = path.split('?').next().unwrap_or_default();
-        if !matches!(Endpoint::of("GET", bare), Ok((Endpoint::QueryResult(_), _))) {
+        let Ok((Endpoint::QueryResult(query_id), _)) = Endpoint::of("GET", bare) else {
             let text = "it names another place for the result".to_owned();
             return Err(UpstreamError::NotUnderstood(text));
-        }
-        self.poll = Some(bare.to_owned());
-        Ok(())
+        };
+        let known = self.poll.replace(bare.to_owned()).is_some_and(|known| known == bare);
+        Ok((!known).then_some(query_id))
     }
 
     fn is_statement(&self) -> bool {
@@ -614,6 +691,10 @@ impl Trouble {
         }
         Ok(())
     }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 fn headers(token: Option<&str>, accept: &HeaderValue, user_agent: &HeaderValue) -> HeaderMap {

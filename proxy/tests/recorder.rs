@@ -20,6 +20,7 @@ use bytes::Bytes;
 use control::{SealNotice, SegmentAsk, Ticket};
 use proxy::recorder::{
     Config, Opening, Recorder, Session,
+    resume::{Interrupted, Resumed},
     ship::{ShipError, Shipper},
 };
 use recording::{
@@ -530,6 +531,147 @@ async fn a_crash_between_two_segments_leaves_a_session_that_says_it_has_no_end()
         assert!(store.notices("s").last().unwrap().is_final);
         assert_eq!(recorder.spool_bytes(), 0);
         assert!(!next.path().join("s").exists(), "nothing is left behind");
+    }
+}
+
+// === a recording that goes on ===
+
+fn interrupted(attempted: u64, under_way: &[&str]) -> Interrupted {
+    let Opening { session, key, .. } = opening("s");
+    let under_way = under_way.iter().map(|id| (*id).to_owned()).collect();
+    Interrupted { session, key, attempted, under_way }
+}
+
+/// Starts again over a folder, going on with the session; ends it in order and gives what was stored of it.
+async fn go_on(dir: &Path, was: Interrupted) -> (usize, Report, Vec<Item>) {
+    let store = Store::default();
+    let config = Config::new(dir.into(), 1 << 30);
+    let (recorder, resumed) = Recorder::resume(config, store.clone(), vec![was]).await.unwrap();
+    let count = resumed.len();
+    for Resumed { recording, .. } in resumed {
+        run(&recording, "later", b"{}").await;
+        recording.close("Logout").await.unwrap();
+    }
+    assert_eq!(recorder.drain(Duration::from_secs(20)).await, 0);
+    assert_eq!(recorder.spool_bytes(), 0);
+    let (report, items) = judge("s", &store.files("s"));
+    (count, report, items)
+}
+
+#[tokio::test]
+async fn a_recording_goes_on_wherever_a_crash_interrupted_it() {
+    let first = bench(|_| {}).await;
+    let session = first.recorder.open_session(opening("s")).await.unwrap();
+    run(&session, "one", br#"{"data":{"rowset":[["1"]]}}"#).await;
+    let mut two = session.attempt(attempted("two"), None).await.unwrap();
+    two.sent("FG_USER").await.unwrap();
+    let hot = fs::read(first.spool().join("s/0.hot")).unwrap();
+    let header = {
+        let mut reader = recording::segment::Reader::new(&hot).unwrap();
+        reader.next_frame().unwrap().unwrap();
+        reader.at()
+    };
+    // Not every byte: each cut is a start with its syncs. The first and the last are among them.
+    for end in (header..hot.len()).step_by(61).chain([hot.len()]) {
+        let next = tempfile::tempdir().unwrap();
+        fs::create_dir_all(next.path().join("s")).unwrap();
+        fs::write(next.path().join("s/0.hot"), &hot[..end]).unwrap();
+        let (_, before) = judge("s", &BTreeMap::from([(0, hot[..end].to_vec())]));
+        let done = before.iter().filter(|item| item.entry.fact.kind() == "Completed").count();
+        let (count, report, items) = go_on(next.path(), interrupted(done as u64, &[])).await;
+        if before.is_empty() {
+            // Without its opening nothing had been promised, and no session was ever noted.
+            continue;
+        }
+        assert_eq!(count, 1, "cut at {end}");
+        assert!(report.is_intact(), "cut at {end}: {report}");
+        assert_eq!((report.state, report.sealed), (State::Closed, report.entries), "cut at {end}");
+        let kinds: Vec<_> = items.iter().map(|item| item.entry.fact.kind()).collect();
+        assert_eq!(kinds[before.len()], "Recovered", "cut at {end}: {kinds:?}");
+        let open =
+            before.iter().filter(|item| item.entry.fact.kind() == "Attempted").count() - done;
+        assert_eq!(kinds.iter().filter(|kind| **kind == "Refused").count(), open, "cut at {end}");
+    }
+    drop(two);
+}
+
+#[tokio::test]
+async fn a_statement_under_way_keeps_its_attempt_and_ends_once() {
+    let first = bench(|_| {}).await;
+    let session = first.recorder.open_session(opening("s")).await.unwrap();
+    run(&session, "one", b"{}").await;
+    let mut two = session.attempt(attempted("two"), None).await.unwrap();
+    two.sent("FG_USER").await.unwrap();
+    let next = tempfile::tempdir().unwrap();
+    fs::create_dir_all(next.path().join("s")).unwrap();
+    fs::copy(first.spool().join("s/0.hot"), next.path().join("s/0.hot")).unwrap();
+    let store = Store::default();
+    let config = Config::new(next.path().into(), 1 << 30);
+    let was = interrupted(2, &["two"]);
+    let (recorder, mut resumed) = Recorder::resume(config, store.clone(), vec![was]).await.unwrap();
+    let Resumed { recording, outcomes } = resumed.pop().unwrap();
+    assert_eq!(outcomes.keys().collect::<Vec<_>>(), ["one"]);
+    let mut attempt = recording.under_way("two".into(), 1);
+    attempt.sent("FG_USER").await.unwrap();
+    let answer = attempt.rows(b"{}").await.unwrap();
+    attempt.complete(Completed { answer, ..Completed::default() }).await.unwrap();
+    recording.close("Logout").await.unwrap();
+    assert_eq!(recorder.drain(Duration::from_secs(20)).await, 0);
+    let (report, items) = judge("s", &store.files("s"));
+    assert!(report.is_intact(), "{report}");
+    let kinds: Vec<_> = items.iter().map(|item| item.entry.fact.kind()).collect();
+    let expected = ["Attempted", "Sent", "Recovered", "Sent", "Rows", "Completed", "SessionClosed"];
+    assert_eq!(kinds[kinds.len() - 7..], expected);
+    drop(two);
+}
+
+#[tokio::test]
+async fn a_recording_under_another_key_or_without_its_end_does_not_go_on() {
+    let first = bench(|_| {}).await;
+    let session = first.recorder.open_session(opening("s")).await.unwrap();
+    run(&session, "one", b"{}").await;
+    let hot = fs::read(first.spool().join("s/0.hot")).unwrap();
+    let other =
+        Interrupted { key: SigningKey::from_seed(&[3; 32]).unwrap(), ..interrupted(1, &[]) };
+    for (was, file) in [(other, "0.hot"), (interrupted(1, &[]), "0.broken")] {
+        let next = tempfile::tempdir().unwrap();
+        fs::create_dir_all(next.path().join("s")).unwrap();
+        fs::write(next.path().join("s").join(file), &hot).unwrap();
+        let store = Store::default();
+        let config = Config::new(next.path().into(), 1 << 30);
+        let (recorder, resumed) = Recorder::resume(config, store.clone(), vec![was]).await.unwrap();
+        assert_eq!(resumed.len(), 0);
+        recorder.drain(Duration::from_secs(20)).await;
+        let (report, _) = judge("s", &store.files("s"));
+        assert!(report.state == State::Torn || store.files("s").is_empty(), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_goes_on_behind_a_segment_that_was_sealed_last() {
+    let first = bench(|config| config.segment_max_bytes = 1000).await;
+    first.store.fail("s", usize::MAX);
+    let session = first.recorder.open_session(opening("s")).await.unwrap();
+    run(&session, "one", b"{}").await;
+    // As a crash leaves it before and after the sealed segment got its name, and where there was no room for the next.
+    for (rename, keep_next) in [(false, true), (true, true), (false, false)] {
+        let next = tempfile::tempdir().unwrap();
+        fs::create_dir_all(next.path().join("s")).unwrap();
+        for file in fs::read_dir(first.spool().join("s")).unwrap().map(Result::unwrap) {
+            let name = file.file_name().into_string().unwrap();
+            if name.ends_with("hot") && !keep_next {
+                continue;
+            }
+            let name = if rename { name.replace("fgseg", "hot") } else { name };
+            fs::copy(file.path(), next.path().join("s").join(name)).unwrap();
+        }
+        // Without the next segment the one statement has no outcome, and was noted by nobody.
+        let was = interrupted(u64::from(keep_next), &[]);
+        let (count, report, items) = go_on(next.path(), was).await;
+        assert_eq!(count, 1);
+        assert!(report.is_intact(), "{report}");
+        assert_eq!(report.state, State::Closed);
+        assert!(items.iter().any(|item| matches!(item.entry.fact, Fact::Recovered(_))));
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::{Digest, Digester},
     entry::{Entry, Fact, VERSION},
-    seal::{NotSigned, SEAL_CONTEXT, Seal, Signed, SigningKey},
+    seal::{Certificate, NotSigned, PublicKey, SEAL_CONTEXT, Seal, Signed, SigningKey},
 };
 
 /// The first bytes of every segment file.
@@ -343,6 +343,13 @@ impl Header {
     pub fn of(bytes: &[u8]) -> Result<Self, Broken> {
         let frame = Reader::new(bytes)?.next_frame()?.ok_or(Broken::Torn)?;
         serde_json::from_slice(&frame.body).map_err(|_| Broken::Head)
+    }
+
+    /// Whether its certificate names this key: whether seals by it will fit. Who made the certificate is not asked.
+    #[must_use]
+    pub fn names(&self, key: &PublicKey) -> bool {
+        let named: Result<Certificate, _> = self.certificate.unverified();
+        named.is_ok_and(|named| named.session == self.session && named.key == *key)
     }
 }
 

@@ -381,6 +381,10 @@ impl Walk<'_> {
                         .map_err(|problem| self.broken(number, at, problem))?;
                     is_sealed = true;
                     self.sealed = self.next_entry;
+                    // A sidecar that started again went on with the session, and signs for it.
+                    if self.ending == Ending::Torn {
+                        self.ending = Ending::None;
+                    }
                 }
                 Kind::Header => {
                     let problem = Problem::Header("a second one in the same file");

@@ -128,6 +128,16 @@ impl QueryRequest {
     /// refuses where it counts others.
     #[must_use]
     pub fn encode(&self, statements: usize) -> Vec<u8> {
+        self.write(false, serde_json::value::to_raw_value(&statements).ok().as_deref())
+    }
+
+    /// The body as its driver sent it, as far as it was understood: reading it gives this again.
+    #[must_use]
+    pub fn keep(&self) -> Vec<u8> {
+        self.write(self.asynchronous, None)
+    }
+
+    fn write(&self, asynchronous: bool, count: Option<&RawValue>) -> Vec<u8> {
         #[derive(serde::Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Out<'a> {
@@ -154,13 +164,12 @@ impl QueryRequest {
             .iter()
             .map(|parameter| (parameter.name.as_str(), &*parameter.value))
             .collect();
-        let count = serde_json::value::to_raw_value(&statements);
-        if let Ok(count) = &count {
+        if let Some(count) = count {
             parameters.insert(STATEMENT_COUNT, count);
         }
         let out = Out {
             sql_text: &self.sql,
-            async_exec: false,
+            async_exec: asynchronous,
             sequence_id: self.sequence_id,
             query_submission_time: self.submitted_ms,
             is_internal: false,
@@ -546,6 +555,10 @@ mod tests {
         .unwrap();
         let encoded = String::from_utf8(request.encode(1)).unwrap();
         insta::assert_snapshot!(encoded);
+        let again = QueryRequest::decode(&request.keep(), &Limits::default()).unwrap();
+        assert_eq!(again.identity(), request.identity());
+        assert_eq!(again.encode(1), request.encode(1));
+        assert_eq!(again.binds, request.binds);
         assert_eq!(request.binds.len(), 1);
     }
 

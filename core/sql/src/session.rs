@@ -47,9 +47,10 @@ impl Session {
 /// far could have put into it. Which value that is, nobody knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables {
-    columns: BTreeMap<String, BTreeSet<Column>>,
+    /// The columns that can be seen in each.
+    pub columns: BTreeMap<String, BTreeSet<Column>>,
     /// Something ran that may have set any of them to anything.
-    lost: bool,
+    pub lost: bool,
 }
 
 impl Variables {

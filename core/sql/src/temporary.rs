@@ -26,6 +26,19 @@ struct Made {
 }
 
 impl Temporaries {
+    /// These objects, each with whether it was made.
+    pub fn of(objects: impl IntoIterator<Item = (Object, bool)>) -> Self {
+        let made = objects.into_iter().map(|(object, stands)| {
+            (object.name.clone(), Made { object: Arc::new(object), stands })
+        });
+        Self { objects: made.collect() }
+    }
+
+    /// Its objects, each with whether it was made or is being made.
+    pub fn iter(&self) -> impl Iterator<Item = (&Object, bool)> {
+        self.objects.values().map(|made| (&*made.object, made.stands))
+    }
+
     /// A statement is about to run.
     pub(crate) fn begin(&mut self, analysis: &Analysis) {
         let made = made(analysis);

@@ -118,7 +118,7 @@ fn the_ephemeral_user_lives_as_long_as_its_session() {
     let script = "import snowflake.connector as s, time\n\
                   c = s.connect(account='demo', user='agent', password='placeholder')\n\
                   c.cursor().execute('SELECT 1'); print('up', flush=True); time.sleep(300)\n";
-    let mut child = agent.start_python(script);
+    let mut child = agent.start_python(Driver::Python5, script);
     let name = eventually("the ephemeral user", Duration::from_secs(30), || {
         ephemeral().into_iter().find(|name| !before.contains(name)).ok_or("none".to_owned())
     });

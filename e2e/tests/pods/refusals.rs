@@ -205,7 +205,7 @@ impl Session {
              \x20   except s.errors.Error as e: print(n, ' '.join(e.msg.split()), flush=True)\n\
              \x20   time.sleep(1)\n"
         );
-        let mut child = agent.start_python(&script);
+        let mut child = agent.start_python(Driver::Python5, &script);
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, out }
     }

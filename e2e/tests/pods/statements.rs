@@ -73,7 +73,7 @@ print(json.dumps({"read": read, "drop": drop, "forged": forged}))
 fn a_program_without_a_driver_runs_statements_by_the_rest_api_with_the_pod_s_own_token() {
     let world = World::new("rest");
     let agent = world.agent(Driver::Python5);
-    let told = e2e::agent::answer(agent.start_python(REST));
+    let told = e2e::agent::answer(agent.start_python(Driver::Python5, REST));
     let (read, drop) = (&told["read"], &told["drop"]);
     assert_eq!(read["status"], 200, "{told}");
     assert_eq!(read["resultSetMetaData"]["numRows"], 1, "{told}");
@@ -185,7 +185,7 @@ fn a_policy_change_reaches_a_living_session_within_five_seconds() {
                   \x20   try: c.cursor().execute('SELECT count(*) FROM orders')\n\
                   \x20   except s.errors.Error as e: print(time.time(), e.msg, flush=True); break\n\
                   \x20   time.sleep(0.25)\n";
-    let mut child = agent.start_python(script);
+    let mut child = agent.start_python(Driver::Python5, script);
     let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut out, &mut line).unwrap();

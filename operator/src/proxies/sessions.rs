@@ -260,8 +260,16 @@ pub async fn close(
     Path(session): Path<String>,
     Body(ask): Body<CloseSession>,
 ) -> Result<StatusCode, Refusal> {
-    const REASONS: [&str; 7] =
-        ["Logout", "Idle", "Drain", "Refused", "Expired", "UpstreamLost", "SidecarRestarted"];
+    const REASONS: [&str; 8] = [
+        "Logout",
+        "Idle",
+        "Drain",
+        "Refused",
+        "Expired",
+        "UpstreamLost",
+        "SidecarRestarted",
+        "ConnectionChanged",
+    ];
     let kept = parts.sessions.known(&session, &workload)?;
     let reason = REASONS.into_iter().find(|known| *known == ask.reason).unwrap_or("Other");
     end(&parts, &kept.session, reason).await;

@@ -268,6 +268,7 @@ impl Brought {
             request: self.request,
             count: self.filtered.count.unwrap_or(session.count),
             part: None,
+            resumed: None,
             stripped: self.filtered.stripped,
             accept: self.accept,
             base: self.base,

@@ -2,10 +2,14 @@
 //!
 //! An agent holds two random tokens per session and nothing else; everything they stand for stays here.
 
+mod resume;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use control::{Credential, OpenSession, OpenedSession};
 use http::HeaderValue;
 use recording::entry::{self, CredentialDropped, CredentialLeased, SessionOpened};
@@ -19,10 +23,12 @@ use snowflake::parameters::{Fate, Parameter, fate};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::identity;
 use super::refusal::{Form, Refusal};
 use crate::Parts;
+use crate::living;
 use crate::operator::standing::Ruling;
 use crate::recorder;
 use crate::statement::Statement;
@@ -68,6 +74,12 @@ pub(crate) struct Session {
     pub(crate) upstream: upstream::Session,
     /// Its recording.
     pub(crate) recording: recorder::Session,
+    /// What a restart must know of it.
+    pub(crate) kept: living::Of,
+    /// The connection that its session at the account belongs to.
+    connection: control::Connection,
+    /// The sidecar before this one opened it.
+    resumed: bool,
     /// The role it was given; nothing changes it.
     pub(crate) role: String,
     /// It serves requests that know no session: nothing that they do may outlive them.
@@ -167,12 +179,12 @@ impl Sessions {
         let claim = identity::claim(request, &ruling.connection.account, limit)?;
         let Filtered { passed, stripped, count } = filter(&request.parameters)?;
         let key = SessionKey::generate().await.map_err(Refusal::internal)?;
-        let (recording_key, recording_public) = recording_key()?;
+        let recording_key = RecordingKey::generate()?;
         let ask = OpenSession {
             identity_token: claim.token,
             client: claim.client.clone(),
             session_public_key: key.public_base64(),
-            recording_public_key: recording_public,
+            recording_public_key: recording_key.public_base64(),
             requested_role: request.role.clone(),
         };
         let opened = parts.operator.open_session(&ask).await.map_err(|error| match error {
@@ -206,7 +218,7 @@ impl Sessions {
         &self,
         login: upstream::Login<'_>,
         key: &SessionKey,
-        recording_key: SigningKey,
+        recording_key: RecordingKey,
         ruling: &Arc<Ruling>,
         (stripped, count): (Vec<String>, Option<u32>),
         client: control::Client,
@@ -215,16 +227,19 @@ impl Sessions {
         let (opened, request) = (login.opened, login.request);
         let tag = login.parameters.iter().find(|it| it.name.eq_ignore_ascii_case("QUERY_TAG"));
         let tag = tag.and_then(|tag| serde_json::from_str(tag.value.get()).ok());
-        let transport =
-            parts.transport(ruling).map_err(|error| Refusal::denied("FG-4001", error))?;
+        let transport = parts
+            .transport(&ruling.connection, ruling.networks.clone())
+            .map_err(|error| Refusal::denied("FG-4001", error))?;
         let settings = (parts.limits, parts.timings);
         let metrics = parts.metrics.clone();
-        let (upstream, answer) = upstream::Session::login(transport, key, login, settings, metrics)
+        let kept = parts.living.of(&opened.session);
+        let setup = upstream::Setup { transport, settings, metrics, kept: kept.clone() };
+        let (upstream, answer) = upstream::Session::login(setup, key, login)
             .await
             .map_err(|error| login_refusal(&error))?;
         let opening = recorder::Opening {
             session: opened.session.clone(),
-            key: recording_key,
+            key: recording_key.signing,
             certificate: serde_json::from_value(opened.certificate.clone())
                 .map_err(|_| Refusal::internal("the operator's certificate is not readable"))?,
             opened: session_opened(opened, request, client, stripped, ruling, &answer.session_info),
@@ -243,9 +258,12 @@ impl Sessions {
         }
         let session = Arc::new(Session {
             id: opened.session.clone(),
-            principal: principal(&opened.principal),
+            principal: principal(opened.principal.human.as_ref()),
             upstream,
             recording,
+            kept,
+            connection: ruling.connection.clone(),
+            resumed: false,
             role: opened.role.clone(),
             stateless: request.stateless,
             count: count.unwrap_or(1),
@@ -273,6 +291,7 @@ impl Sessions {
             parts.close(&session, "Refused").await;
             return Err(Refusal::denied("FG-4002", reason));
         }
+        parts.living.keep(session.to_keep(opened.principal.human.clone(), recording_key.seed));
         self.write_open().insert(session.id.clone(), Arc::clone(&session));
         parts.metrics.sessions.set(i64::try_from(self.all().len()).unwrap_or(i64::MAX));
         tracing::info!(session = session.id, role = session.role, "session opened");
@@ -364,7 +383,7 @@ impl Sessions {
         master_life: Duration,
     ) -> Result<Tokens, Refusal> {
         let issued = Tokens { session: random_token()?, master: random_token()? };
-        let now = Instant::now();
+        let (now, now_ms) = (Instant::now(), jiff::Timestamp::now().as_millisecond());
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         // A token that ended long ago needs no answer of its own any more.
         let day = Duration::from_secs(24 * 3600);
@@ -379,7 +398,13 @@ impl Sessions {
                 use_for,
                 ends: now + life,
             };
-            tokens.insert(digest(token), ticket);
+            let digest = digest(token);
+            session.kept.note(living::Change::Ticket(living::Ticket {
+                digest: recording::Digest(digest),
+                renews: use_for == Use::Renewal,
+                ends_ms: now_ms.saturating_add(milliseconds(life)),
+            }));
+            tokens.insert(digest, ticket);
         }
         Ok(issued)
     }
@@ -391,46 +416,56 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Changes the state, and keeps what it became.
+    fn change(&self, change: impl FnOnce(&mut sql::Session)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.kept.is_there().then(|| state.clone());
+        change(&mut state);
+        if before.is_some_and(|before| before != *state) {
+            self.kept.note(living::Change::State((&*state).into()));
+        }
+    }
+
     /// Takes over where the account says the session stands.
     pub(crate) fn follow(&self, info: &SessionInfo) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let take = |field: &mut Option<String>, value: &Option<String>| {
             if value.is_some() {
                 field.clone_from(value);
             }
         };
-        take(&mut state.database, &info.database_name);
-        take(&mut state.schema, &info.schema_name);
-        take(&mut state.warehouse, &info.warehouse_name);
-        take(&mut state.role, &info.role_name);
+        self.change(|state| {
+            take(&mut state.database, &info.database_name);
+            take(&mut state.schema, &info.schema_name);
+            take(&mut state.warehouse, &info.warehouse_name);
+            take(&mut state.role, &info.role_name);
+        });
     }
 
     /// Takes over parameters that change what names mean. Where one is seen changed, nothing is understood any more.
     pub(crate) fn follow_parameters(&self, parameters: &[Parameter]) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for Parameter { name, value } in parameters {
-            let value = value.get().trim_matches('"').to_ascii_lowercase();
-            match name.to_ascii_uppercase().as_str() {
-                "QUOTED_IDENTIFIERS_IGNORE_CASE" => state.ignore_case = value == "true",
-                "SEARCH_PATH" => {
-                    let path: String = value.chars().filter(|c| !c.is_whitespace()).collect();
-                    state.search_path = path != "$current,$public";
+        self.change(|state| {
+            for Parameter { name, value } in parameters {
+                let value = value.get().trim_matches('"').to_ascii_lowercase();
+                match name.to_ascii_uppercase().as_str() {
+                    "QUOTED_IDENTIFIERS_IGNORE_CASE" => state.ignore_case = value == "true",
+                    "SEARCH_PATH" => {
+                        let path: String = value.chars().filter(|c| !c.is_whitespace()).collect();
+                        state.search_path = path != "$current,$public";
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-        }
+        });
     }
 
     /// Statements are about to run.
     pub(crate) fn about_to_run<'a>(&self, analyses: impl Iterator<Item = &'a sql::Analysis>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        analyses.for_each(|analysis| state.begin(analysis));
+        self.change(|state| analyses.for_each(|analysis| state.begin(analysis)));
     }
 
     /// They ran.
     pub(crate) fn ran<'a>(&self, analyses: impl Iterator<Item = &'a sql::Analysis>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        analyses.for_each(|analysis| state.end(analysis));
+        self.change(|state| analyses.for_each(|analysis| state.end(analysis)));
     }
 
     /// From now on other statements may read the result of this one.
@@ -549,6 +584,7 @@ impl Session {
         if self.closing.set(reason.to_owned()).is_err() {
             return false;
         }
+        self.kept.note(living::Change::Ending(reason.to_owned()));
         for statement in self.running() {
             statement.cancel.cancel();
         }
@@ -625,9 +661,9 @@ fn login_refusal(error: &upstream::UpstreamError) -> Refusal {
     }
 }
 
-fn principal(principal: &control::Principal) -> policy::Principal {
+fn principal(human: Option<&control::Human>) -> policy::Principal {
     policy::Principal {
-        human: principal.human.as_ref().map(|human| policy::Human {
+        human: human.map(|human| policy::Human {
             issuer: human.issuer.clone(),
             subject: human.subject.clone(),
             groups: human.groups.clone(),
@@ -687,14 +723,36 @@ fn leased(credential: &Credential) -> CredentialLeased {
     CredentialLeased { mode: mode.to_owned(), user: user.clone(), expires_at_ms: *expires_at_ms }
 }
 
-/// A key for one recording, and its public half.
-fn recording_key() -> Result<(SigningKey, String), Refusal> {
-    use base64::Engine as _;
-    let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
-    aws_lc_rs::rand::fill(&mut *seed).map_err(|_| Refusal::internal("there is no randomness"))?;
-    let key = SigningKey::from_seed(&seed).map_err(|_| Refusal::internal("no recording key"))?;
-    let public = base64::engine::general_purpose::STANDARD.encode(key.public().0);
-    Ok((key, public))
+/// A key for one recording.
+struct RecordingKey {
+    signing: SigningKey,
+    /// What it is made of, base64.
+    seed: living::Secret,
+}
+
+impl RecordingKey {
+    fn generate() -> Result<Self, Refusal> {
+        let mut seed = Zeroizing::new([0_u8; 32]);
+        aws_lc_rs::rand::fill(&mut *seed)
+            .map_err(|_| Refusal::internal("there is no randomness"))?;
+        let seed = Zeroizing::new(STANDARD.encode(seed.as_slice()));
+        Self::of(seed).ok_or_else(|| Refusal::internal("no recording key"))
+    }
+
+    /// The key that a seed makes.
+    fn of(seed: living::Secret) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(&*seed).ok()?);
+        let signing = SigningKey::from_seed(bytes.as_slice().try_into().ok()?).ok()?;
+        Some(Self { signing, seed })
+    }
+
+    fn public_base64(&self) -> String {
+        STANDARD.encode(self.signing.public().0)
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// 256 random bits, hexadecimal.

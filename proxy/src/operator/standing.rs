@@ -56,11 +56,8 @@ impl Ruling {
         let key = STANDARD.decode(&snapshot.grant_key).map_err(|_| BadSnapshot::GrantKey)?;
         let key: [u8; 32] = key.try_into().map_err(|_| BadSnapshot::GrantKey)?;
         let mask_key = STANDARD.decode(&snapshot.mask_key).map_err(|_| BadSnapshot::MaskKey)?;
-        let networks = snapshot.connection.private_networks.iter().map(|network| {
-            network.parse::<IpNet>().map_err(|_| BadSnapshot::Network(network.clone()))
-        });
         Ok(Self {
-            networks: networks.collect::<Result<_, _>>()?,
+            networks: networks(&snapshot.connection)?,
             // The role of a session was decided by the operator, within the connection's ceiling.
             policy: policy::Policy::compile(&snapshot.documents, &policy::Ceiling::default()),
             documents: snapshot
@@ -95,4 +92,13 @@ impl Ruling {
             )),
         }
     }
+}
+
+/// Networks with private addresses that the account's hosts may have.
+pub(crate) fn networks(connection: &Connection) -> Result<Vec<IpNet>, BadSnapshot> {
+    let networks = connection
+        .private_networks
+        .iter()
+        .map(|network| network.parse::<IpNet>().map_err(|_| BadSnapshot::Network(network.clone())));
+    networks.collect()
 }

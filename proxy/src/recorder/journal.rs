@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{
     Kind, Metrics, Shared, Unrecorded,
+    resume::{Found, Place},
     spool::{self, Spool},
 };
 
@@ -203,22 +204,57 @@ impl Journal {
         stalled: Arc<AtomicBool>,
         wake: Arc<Notify>,
     ) -> Result<Self, Unrecorded> {
-        Ok(Self {
-            dir: shared.spool.session(&session)?,
+        let dir = shared.spool.session(&session)?;
+        Ok(Self::at(State::New { session, certificate }, dir, shared, key, stalled, wake))
+    }
+
+    /// Goes on where another one ended; what is to be said of that is on disk when this returns.
+    pub(super) fn resume(
+        shared: &Shared,
+        session: &str,
+        key: SigningKey,
+        found: Found,
+        stalled: Arc<AtomicBool>,
+        wake: Arc<Notify>,
+    ) -> Result<Self, Unrecorded> {
+        let dir = shared.spool.session(session)?;
+        let state = match found.place {
+            Place::Within { path, file, writer } => {
+                State::Open(Open { path, file, writer: *writer, since: Instant::now() })
+            }
+            Place::Behind(finished) => State::Between(finished),
+        };
+        let mut journal = Self::at(state, dir, shared, key, stalled, wake);
+        journal.statements = found.attempted;
+        journal.write(&mut found.facts.into_iter().map(Command::later).collect())?;
+        journal.sync()?;
+        Ok(journal)
+    }
+
+    fn at(
+        state: State,
+        dir: PathBuf,
+        shared: &Shared,
+        key: SigningKey,
+        stalled: Arc<AtomicBool>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            dir,
             key,
             spool: shared.spool.clone(),
             metrics: shared.metrics.clone(),
             segment_max_bytes: shared.config.segment_max_bytes,
             segment_max_age: shared.config.segment_max_age,
             sync_interval: shared.config.sync_interval,
-            state: State::New { session, certificate },
+            state,
             gap: Gap::default(),
             statements: 0,
             dirty_since: None,
             stalled,
             crowded: false,
             wake,
-        })
+        }
     }
 
     /// When something is to be done although nobody asks.

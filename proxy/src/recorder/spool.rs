@@ -10,7 +10,7 @@
 //! gets the pod evicted, and the evidence with it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::DirBuilderExt as _,
@@ -49,8 +49,13 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Takes up the folder, ending what a crash left in it.
-    pub(super) fn open(dir: PathBuf, limit: u64, gauge: Gauge<i64>) -> Result<Self, Unrecorded> {
+    /// Takes up the folder, ending what a crash left in it, but for sessions that go on.
+    pub(super) fn open(
+        dir: PathBuf,
+        limit: u64,
+        gauge: Gauge<i64>,
+        living: &HashSet<String>,
+    ) -> Result<Self, Unrecorded> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let left_behind = sessions(&dir)?.into();
         let spool = Self {
@@ -61,15 +66,16 @@ impl Spool {
             left_behind,
             crowded: Arc::default(),
         };
-        for (session, number, path) in spool.files()? {
+        for (session, path) in spool.files()? {
             match path.extension().and_then(|it| it.to_str()) {
-                Some(HOT) => recover(&session, number, &path)?,
+                Some(HOT) if living.contains(&session) && !is_sealed(&path)? => {}
+                Some(HOT) => recover(&session, &path)?,
                 // A header that was never whole.
                 Some(NEW) => fs::remove_file(path)?,
                 _ => {}
             }
         }
-        let used = spool.files()?.into_iter().filter_map(|(_, _, path)| path.metadata().ok());
+        let used = spool.files()?.into_iter().filter_map(|(_, path)| path.metadata().ok());
         spool.add(used.map(|it| it.len()).sum());
         Ok(spool)
     }
@@ -151,7 +157,7 @@ impl Spool {
     /// Finished segments, by session and in order.
     pub(super) fn segments(&self) -> BTreeMap<String, Vec<PathBuf>> {
         let mut segments: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        for (session, _, path) in self.files().unwrap_or_default() {
+        for (session, path) in self.files().unwrap_or_default() {
             if path.extension().is_some_and(|it| it == EXTENSION) {
                 segments.entry(session).or_default().push(path);
             }
@@ -177,20 +183,28 @@ impl Spool {
         fs::rename(segment, segment.with_extension(BROKEN))
     }
 
-    /// Every file of every session: session, number, path; in order.
-    fn files(&self) -> io::Result<Vec<(String, u64, PathBuf)>> {
+    /// The segments of one session that are here, in order.
+    pub(super) fn files_of(&self, session: &str) -> io::Result<Vec<PathBuf>> {
+        let is_segment =
+            |path: &PathBuf| path.extension().is_some_and(|it| it == HOT || it == EXTENSION);
+        let files = self.files()?.into_iter().filter(|(of, _)| of == session);
+        Ok(files.map(|(_, path)| path).filter(is_segment).collect())
+    }
+
+    /// Every file of every session, in order.
+    fn files(&self) -> io::Result<Vec<(String, PathBuf)>> {
         let mut files = Vec::new();
         for name in sessions(&self.dir)? {
             for file in fs::read_dir(self.dir.join(&name))? {
                 let path = file?.path();
-                let number = path.file_stem().and_then(|it| it.to_str()?.parse().ok());
+                let number = path.file_stem().and_then(|it| it.to_str()?.parse::<u64>().ok());
                 if let Some(number) = number {
                     files.push((name.clone(), number, path));
                 }
             }
         }
         files.sort();
-        Ok(files)
+        Ok(files.into_iter().map(|(session, _, path)| (session, path)).collect())
     }
 }
 
@@ -206,20 +220,24 @@ fn sessions(dir: &Path) -> io::Result<Vec<String>> {
     Ok(sessions)
 }
 
+fn is_sealed(path: &Path) -> io::Result<bool> {
+    Ok(Finished::read(&fs::read(path)?).is_ok_and(|finished| finished.is_sealed))
+}
+
 /// Ends a segment that a crash left without a seal: cuts off what is not whole, and says so in it.
-fn recover(session: &str, number: u64, path: &Path) -> Result<(), Unrecorded> {
-    let bytes = fs::read(path)?;
-    if Finished::read(&bytes).is_ok_and(|finished| finished.is_sealed) {
+pub(super) fn recover(session: &str, path: &Path) -> Result<(), Unrecorded> {
+    if is_sealed(path)? {
         // Sealed, and the crash came before it got its name.
         fs::rename(path, path.with_extension(EXTENSION))?;
         return Ok(path.parent().map_or(Ok(()), sync_dir)?);
     }
+    let bytes = fs::read(path)?;
     let (mut writer, end) = match Writer::recover(&bytes) {
         Ok(recovered) => recovered,
         // Nothing in it was ever whole, so nothing in it was ever promised.
         Err(Broken::Torn) => return Ok(fs::remove_file(path)?),
         Err(error) => {
-            tracing::error!(session, number, %error, "a segment in the spool is damaged");
+            tracing::error!(path = %path.display(), %error, "a segment in the spool is damaged");
             return Ok(fs::rename(path, path.with_extension(BROKEN))?);
         }
     };
@@ -237,7 +255,7 @@ fn recover(session: &str, number: u64, path: &Path) -> Result<(), Unrecorded> {
     file.write_all(&tail)?;
     file.sync_data()?;
     fs::rename(path, path.with_extension(EXTENSION))?;
-    tracing::warn!(session, number, dropped_bytes, "took up a recording that ended without a seal");
+    tracing::warn!(session, dropped_bytes, "took up a recording that ended without a seal");
     Ok(path.parent().map_or(Ok(()), sync_dir)?)
 }
 

@@ -41,6 +41,16 @@ pub(crate) enum Fate {
     NotRun(Refusal),
 }
 
+impl Fate {
+    /// The account's id of it, where it has a result.
+    pub(crate) fn query_id(&self) -> Option<Uuid> {
+        match self {
+            Self::Result(query_id) => Some(*query_id),
+            Self::Sent(_) | Self::NotRun(_) => None,
+        }
+    }
+}
+
 /// Lets the statements of a request go on, each by its own result, and waits until all of them are on record: who then
 /// asks for one finds it, and the next statement is judged in the state that the last of them left.
 pub(crate) async fn follow(
@@ -129,15 +139,13 @@ async fn go_on(
                 verdict: Verdict::Decided(Box::new(decision)),
                 ruling: whole.ruling.clone(),
                 state: whole.state.clone(),
+                stood: whole.stood.clone(),
                 binds: Vec::new(),
                 digest: Attempted::digest_of(sql, &[], &whole.state),
                 parts: Vec::new(),
                 part_of: Some(ask.id),
             };
-            let query_id = match &fate {
-                Fate::Result(query_id) => Some(*query_id),
-                Fate::Sent(_) | Fate::NotRun(_) => None,
-            };
+            let query_id = fate.query_id();
             let part = Part { fate, judged, is_last: number == last };
             let ask = Ask {
                 id: Uuid::now_v7(),
@@ -145,6 +153,7 @@ async fn go_on(
                 request: QueryRequest { sql: sql.clone(), ..QueryRequest::default() },
                 count: 1,
                 part: Some(part),
+                resumed: None,
                 stripped: Vec::new(),
                 accept: ask.accept.clone(),
                 base: ask.base.clone(),

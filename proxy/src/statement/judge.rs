@@ -9,6 +9,7 @@ use sql::{Analysis, Effect, Form as SqlForm};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::resume::Resumed;
 use super::{Ask, Statement};
 use crate::Parts;
 use crate::downstream::refusal::{Form, Refusal};
@@ -29,8 +30,10 @@ pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
     /// Under which policy; absent where there is none.
     pub(crate) ruling: Option<Arc<Ruling>>,
-    /// In which state of the session.
+    /// In which state of the session, as records have it.
     pub(crate) state: entry::State,
+    /// And as it was judged.
+    pub(crate) stood: sql::Session,
     /// Its binds.
     pub(crate) binds: Vec<entry::Bind>,
     /// What an approval is bound to.
@@ -84,7 +87,9 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
         return part.judged.clone();
     }
     let started = Instant::now();
-    let mut state = session.state();
+    let resumed = ask.resumed.as_ref().and_then(Resumed::stood);
+    let stood = resumed.cloned().unwrap_or_else(|| session.state());
+    let mut state = stood.clone();
     let texts = texts(ask);
     let (mut analyses, mut learned) = (Vec::new(), Ok(()));
     for text in texts.as_deref().unwrap_or(&[&ask.request.sql]) {
@@ -104,7 +109,8 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
             value: bind.value.clone(),
         })
         .collect();
-    let ruling = parts.ruling();
+    // After a restart sessions are there before the first policy is.
+    let ruling = parts.first_ruling().await.ok();
     let refused = refused(ask, &analyses, session, ruling.as_deref());
     let requests: Vec<policy::Request<'_>> = analyses
         .iter()
@@ -151,7 +157,17 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
     parts.metrics.phase("policy", started);
     let state = Session::recorded_state(&state);
     let digest = Attempted::digest_of(&ask.request.sql, &binds, &state);
-    Judged { analysis, verdict, ruling, state, binds, digest, parts: judged_parts, part_of: None }
+    Judged {
+        analysis,
+        verdict,
+        ruling,
+        state,
+        stood,
+        binds,
+        digest,
+        parts: judged_parts,
+        part_of: None,
+    }
 }
 
 /// The statements of the text, as many as the driver says. One that says nothing of several brings one, and what is
@@ -251,7 +267,15 @@ fn refused(
              transactions, temporary objects); name role, warehouse, database and schema in the request, or use a driver",
         ));
     }
-    ruling.ok_or_else(no_policy)?.in_force()
+    let ruling = ruling.ok_or_else(no_policy)?;
+    if !session.belongs_to(&ruling.connection) {
+        return Err(Refusal::new(
+            Form::SessionGone,
+            "FG-1004",
+            "the SnowflakeConnection has changed since the session opened: log in again",
+        ));
+    }
+    ruling.in_force()
 }
 
 fn no_policy() -> Refusal {

@@ -23,6 +23,7 @@ mod operator;
 mod parameters;
 mod prompts;
 mod rest;
+mod restarts;
 mod retries;
 mod temporary;
 
@@ -104,45 +105,75 @@ fn timings() -> Timings {
     }
 }
 
+/// Everybody but the proxy: the account, the operator, and where the account's hosts are.
+async fn others() -> (Arc<Account>, Arc<Operator>, BTreeMap<String, SocketAddr>) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let account = Account::start().await;
+    let connection = Connection {
+        name: "team/snowflake".into(),
+        account: "acme-dev".into(),
+        host: HOST.into(),
+        port: 443,
+        ca_bundle: Some(account.ca.clone()),
+        private_networks: Vec::new(),
+        host_aliases: BTreeMap::new(),
+        https_proxy: None,
+        durability: Durability::Spool,
+        session_idle_seconds: 600,
+        prompts: None,
+    };
+    let given = Given {
+        credential: Credential::EphemeralUser {
+            user: "FG_AGENT_1".into(),
+            expires_at_ms: i64::MAX,
+        },
+        role: "ANALYST".into(),
+        warehouse: Some("COMPUTE_WH".into()),
+        human: None,
+    };
+    let catalog = vec![
+        table("CUSTOMERS", &[("ID", "NUMBER"), ("EMAIL", "TEXT")]),
+        table("SECRETS", &[("ID", "NUMBER")]),
+    ];
+    let operator = Operator::start(connection, vec![policy()], catalog, given, None).await;
+    let resolve =
+        BTreeMap::from([(HOST.to_owned(), account.address), (STORE.to_owned(), account.address)]);
+    (account, operator, resolve)
+}
+
+/// A proxy before them, with a spool in the folder.
+fn config(
+    operator: SocketAddr,
+    resolve: BTreeMap<String, SocketAddr>,
+    spool: &std::path::Path,
+) -> Config {
+    Config {
+        doors: vec![Door { listen: "127.0.0.1:0".parse().unwrap(), tls: false }],
+        host: None,
+        operator: Way {
+            url: format!("http://{operator}").parse().unwrap(),
+            ca: None,
+            token: Token::Given("token-of-the-pod".into()),
+            address: None,
+        },
+        trust: None,
+        prompts: Some("127.0.0.1:0".parse().unwrap()),
+        admin: Some("127.0.0.1:0".parse().unwrap()),
+        recorder: proxy::recorder::Config::new(PathBuf::from(spool), 1 << 30),
+        living: None,
+        resolve,
+        limits: Limits::default(),
+        timings: timings(),
+    }
+}
+
 impl Scene {
     async fn set() -> Self {
         Self::with(|_| {}).await
     }
 
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let account = Account::start().await;
-        let connection = Connection {
-            name: "team/snowflake".into(),
-            account: "acme-dev".into(),
-            host: HOST.into(),
-            port: 443,
-            ca_bundle: Some(account.ca.clone()),
-            private_networks: Vec::new(),
-            host_aliases: BTreeMap::new(),
-            https_proxy: None,
-            durability: Durability::Spool,
-            session_idle_seconds: 600,
-            prompts: None,
-        };
-        let given = Given {
-            credential: Credential::EphemeralUser {
-                user: "FG_AGENT_1".into(),
-                expires_at_ms: i64::MAX,
-            },
-            role: "ANALYST".into(),
-            warehouse: Some("COMPUTE_WH".into()),
-            human: None,
-        };
-        let catalog = vec![
-            table("CUSTOMERS", &[("ID", "NUMBER"), ("EMAIL", "TEXT")]),
-            table("SECRETS", &[("ID", "NUMBER")]),
-        ];
-        let operator = Operator::start(connection, vec![policy()], catalog, given, None).await;
-        let resolve = BTreeMap::from([
-            (HOST.to_owned(), account.address),
-            (STORE.to_owned(), account.address),
-        ]);
+        let (account, operator, resolve) = others().await;
         Self::run(account, operator, resolve, change).await
     }
 
@@ -164,23 +195,7 @@ impl Scene {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let spool = tempfile::tempdir().unwrap();
-        let mut config = Config {
-            doors: vec![Door { listen: "127.0.0.1:0".parse().unwrap(), tls: false }],
-            host: None,
-            operator: Way {
-                url: format!("http://{}", operator.address).parse().unwrap(),
-                ca: None,
-                token: Token::Given("token-of-the-pod".into()),
-                address: None,
-            },
-            trust: None,
-            prompts: Some("127.0.0.1:0".parse().unwrap()),
-            admin: Some("127.0.0.1:0".parse().unwrap()),
-            recorder: proxy::recorder::Config::new(PathBuf::from(spool.path()), 1 << 30),
-            resolve,
-            limits: Limits::default(),
-            timings: timings(),
-        };
+        let mut config = config(operator.address, resolve, spool.path());
         change(&mut config);
         let proxy = Proxy::bind(config).await.unwrap();
         let (address, admin) = (proxy.addresses()[0], proxy.admin_address().unwrap());
