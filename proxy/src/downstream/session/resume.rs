@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{RecordingKey, Session, Sessions, Ticket, Use, principal};
+use super::open::{RecordingKey, principal};
+use super::{Session, Sessions, Ticket, Use};
 use crate::living::{self, Change, Ended, Kept, Left, Secret, UnderWay};
 use crate::operator::standing;
 use crate::recorder::resume::{Interrupted, Resumed};
