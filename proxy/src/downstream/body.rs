@@ -77,7 +77,7 @@ pub(super) async fn read(
         let mut body = body;
         let received = receive(&mut body, gzip, parts).await;
         if matches!(received, Err(Unread::Refused(_))) {
-            discard(body, parts.limits.body).await;
+            discard(body, parts.limits.body.saturating_mul(2)).await;
         }
         received
     };
