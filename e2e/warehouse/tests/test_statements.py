@@ -58,6 +58,7 @@ READ = [
     ("select * from table('customers') limit 0", None, None),
     ("show terse users like 'ADMIN'", None, None),
     ("show tables like 'ORDERS' in schema demo.public", None, None),
+    ("show user functions in demo.public", None, None),
     ("explain using text select * from orders", None, None),
 ]
 

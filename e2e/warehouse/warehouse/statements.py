@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot import Expr, exp
 from sqlglot.errors import SqlglotError
 
-from . import access, answers, binds, catalog, definitions, dialect, functions, origins, roles, settings, users
+from . import access, answers, binds, catalog, definitions, dialect, functions, origins, roles, routines, settings, users
 from .answers import Answer, of_rows, status
 from .columns import Column, of_duck, text
 from .errors import SqlError, canceled, syntax, unsupported
@@ -134,6 +134,8 @@ _ACCOUNT = {
     ("ALTER", "WAREHOUSE"): settings.alter_warehouse,
     ("DROP", "WAREHOUSE"): settings.drop_warehouse,
     ("SHOW", "WAREHOUSES"): settings.show_warehouses,
+    ("SHOW", "USER", "FUNCTIONS"): routines.show,
+    ("SHOW", "USER", "PROCEDURES"): routines.show,
 }
 
 

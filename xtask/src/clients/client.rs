@@ -143,6 +143,22 @@ pub(super) const CLIENTS: &[Client] = &[
         without: &[(Cell::Cancel, "it has no call for it"), (Cell::Async, "it has no call for it")],
         unable: &[],
     },
+    Client {
+        name: "dbt",
+        package: "dbt-snowflake",
+        runtime: Runtime::Python("dbt", "models.py"),
+        starts: SLOWLY,
+        rows: 20_000,
+        strict: None,
+        plain: Some(by_parts),
+        without: &[
+            (Cell::Binds, "models have none"),
+            (Cell::Async, "it has no call for it"),
+            (Cell::Renewal, ONE_SHOT),
+            (Cell::Strict, "no such setting"),
+        ],
+        unable: &[],
+    },
 ];
 
 const NO_WAY_OF_ITS_OWN: (Cell, &str) = (Cell::Own, "SQL is all it has");
