@@ -41,6 +41,7 @@ enum Runtime {
     Node,
     /// The driver's version: one source, two generations.
     Jdbc(&'static str),
+    Go,
 }
 
 const MILLION: u32 = 1_000_000;
@@ -159,6 +160,17 @@ pub(super) const CLIENTS: &[Client] = &[
         ],
         unable: &[],
     },
+    Client {
+        name: "go",
+        package: "github.com/snowflakedb/gosnowflake",
+        runtime: Runtime::Go,
+        starts: AT_ONCE,
+        rows: MILLION,
+        strict: Some(|| json!({"ocspFailOpen": "false"})),
+        plain: Some(by_parts),
+        without: &[NO_WAY_OF_ITS_OWN],
+        unable: &[],
+    },
 ];
 
 const NO_WAY_OF_ITS_OWN: (Cell, &str) = (Cell::Own, "SQL is all it has");
@@ -200,6 +212,7 @@ impl Client {
                 let opened = "--add-opens=java.base/java.nio=ALL-UNNAMED".to_owned();
                 Ok(words(["java".to_owned(), opened, "-cp".to_owned(), path, "Agent".to_owned()]))
             }
+            Runtime::Go => Ok(words([shown(&go(&agents.join("go"))?.join("agent"))])),
         }
     }
 
@@ -223,6 +236,9 @@ impl Client {
                 Ok(manifest["dependencies"][self.package].as_str().unwrap_or("?").to_owned())
             }
             Runtime::Jdbc(version) => Ok((*version).to_owned()),
+            Runtime::Go => {
+                after(&read("go/go.mod")?.replace("require ", ""), &format!("{} v", self.package))
+            }
         }
     }
 
@@ -263,6 +279,15 @@ fn jdbc(source: &Path, version: &str) -> Result<PathBuf> {
                 .current_dir(folder),
         )
         .map(drop)
+    })
+}
+
+fn go(source: &Path) -> Result<PathBuf> {
+    let files = ["go.mod", "go.sum", "main.go"].map(|name| source.join(name));
+    kept::folder("client-go", &files, &[], |folder| {
+        copy(&files, folder)?;
+        let flags = ["build", "-trimpath", "-o", "agent", "."];
+        process::read(command("go", flags).current_dir(folder)).map(drop)
     })
 }
 
