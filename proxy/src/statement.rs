@@ -153,7 +153,7 @@ async fn carry_out(
         Verdict::Own(statement) => {
             return rows::relay_again(ask, statement, attempt, session).await;
         }
-        Verdict::Cancel(statement) => return rows::cancel(ask, statement, attempt, &judged).await,
+        Verdict::Cancel(earlier) => return rows::cancel(ask, earlier, attempt, &judged).await,
         Verdict::Decided(_) | Verdict::Refused(_) => {}
     }
     session.about_to_run(judged.analyses());

@@ -109,6 +109,11 @@ pub enum Form {
         /// The query id as written.
         query_id: String,
     },
+    /// Exactly `SELECT SYSTEM$CANCEL_ALL_QUERIES(<number>)`: the proxy ends all that runs if the session is its own.
+    CancelAll {
+        /// The account's number of a session.
+        session: String,
+    },
 }
 
 /// An object and what is done to it.

@@ -277,7 +277,7 @@ pub(crate) fn read(
     Ok(())
 }
 
-/// The form of a statement that names an earlier one and does nothing else.
+/// The form of a statement that names earlier ones and does nothing else.
 pub(crate) fn form(text: &str, tokens: &[Token]) -> Option<Form> {
     let reads = |words: &[&str], tokens: &[Token]| {
         words.len() == tokens.len()
@@ -286,9 +286,20 @@ pub(crate) fn form(text: &str, tokens: &[Token]) -> Option<Form> {
                     && token.text(text).eq_ignore_ascii_case(word)
             })
     };
-    let at = tokens.iter().position(|token| token.class == Class::String)?;
+    let is_id = |token: &Token| matches!(token.class, Class::String | Class::Number);
+    let at = tokens.iter().position(is_id)?;
     let (before, after) = (tokens.get(..at)?, tokens.get(at + 1..)?);
-    let query_id = tokens.get(at)?.inner(text).to_owned();
+    let named = tokens.get(at)?;
+    let query_id = named.inner(text).to_owned();
+    if reads(&["SELECT", "SYSTEM$CANCEL_ALL_QUERIES", "("], before)
+        && reads(&[")"], after)
+        && query_id.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Some(Form::CancelAll { session: query_id });
+    }
+    if named.class != Class::String {
+        return None;
+    }
     if !query_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return None;
     }

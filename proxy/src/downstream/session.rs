@@ -357,6 +357,11 @@ impl Session {
         statements.by_id.entry(query_id).or_insert_with(|| Arc::clone(statement));
     }
 
+    /// Whether the account calls it by this number.
+    pub(crate) fn is_number(&self, number: &str) -> bool {
+        self.number.as_ref().is_some_and(|own| own.get().trim_matches('"') == number)
+    }
+
     /// Statements that are not done.
     pub(crate) fn running(&self) -> Vec<Arc<Statement>> {
         let statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);

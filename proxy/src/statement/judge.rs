@@ -75,8 +75,8 @@ pub(crate) enum Verdict {
     Decided(Box<policy::Decision>),
     /// It asks for the result of this earlier statement of the session, which is answered from here.
     Own(Arc<Statement>),
-    /// It ends this earlier statement of the session, which is done from here.
-    Cancel(Arc<Statement>),
+    /// It ends these earlier statements of the session, which is done from here.
+    Cancel(Vec<Arc<Statement>>),
     /// It is refused whatever the policy says.
     Refused(Refusal),
 }
@@ -131,7 +131,10 @@ pub(crate) async fn judge(ask: &Ask, session: &Arc<Session>, parts: &Arc<Parts>)
                 own(query_id, session, Verdict::Own)
             }
             (_, _, [lone]) if let SqlForm::CancelQuery { query_id } = &lone.analysis.form => {
-                own(query_id, session, Verdict::Cancel)
+                own(query_id, session, |statement| Verdict::Cancel(vec![statement]))
+            }
+            (_, _, [lone]) if let SqlForm::CancelAll { session: number } = &lone.analysis.form => {
+                all(number, ask, session)
             }
             (_, Err(refusal), _) => Verdict::Refused(refusal),
             (_, Ok(()), [lone]) => Verdict::Decided(Box::new(ruling.policy.decide(lone))),
@@ -286,6 +289,17 @@ fn no_policy() -> Refusal {
 }
 
 /// What is done with the session's own earlier statement.
+fn all(number: &str, ask: &Ask, session: &Session) -> Verdict {
+    if !session.is_number(number) {
+        return Verdict::Refused(Refusal::denied(
+            "FG-6005",
+            "the number is not that of this session; only its own statements can be ended",
+        ));
+    }
+    let others = session.running().into_iter().filter(|statement| statement.id != ask.id);
+    Verdict::Cancel(others.collect())
+}
+
 fn own(query_id: &str, session: &Session, then: fn(Arc<Statement>) -> Verdict) -> Verdict {
     let found = Uuid::try_parse(query_id).ok().and_then(|id| session.by_id(id));
     match found {

@@ -68,9 +68,10 @@ fn decision(judged: &Judged) -> entry::Decision {
             recorded.effect = entry::Effect::Allow;
             recorded.reason = format!("ResultOf {}", statement.id);
         }
-        Verdict::Cancel(statement) => {
+        Verdict::Cancel(statements) => {
             recorded.effect = entry::Effect::Allow;
-            recorded.reason = format!("CancelOf {}", statement.id);
+            let ids: Vec<String> = statements.iter().map(|it| it.id.to_string()).collect();
+            recorded.reason = format!("CancelOf {}", ids.join(", "));
         }
         Verdict::Decided(decision) => {
             recorded.effect = match decision.effect {

@@ -239,18 +239,27 @@ pub(crate) async fn relay_again(
     })
 }
 
-/// Ends the session's own earlier statement, and says so as the account would.
+/// Ends the session's own earlier statements, and says so as the account would.
 pub(crate) async fn cancel(
     ask: &Ask,
-    earlier: &Statement,
+    earlier: &[Arc<Statement>],
     attempt: &Attempt,
     judged: &Judged,
 ) -> Result<Relayed, End> {
-    let text = if earlier.is_done() {
-        "Identified SQL statement is not currently executing.".to_owned()
-    } else {
-        earlier.cancel.cancel();
-        format!("query [{}] terminated.", earlier.id)
+    let ended: Vec<_> = earlier.iter().filter(|statement| !statement.is_done()).collect();
+    for statement in &ended {
+        statement.cancel.cancel();
+    }
+    let is_all = matches!(judged.analysis.form, sql::Form::CancelAll { .. });
+    let (name, text) = match &*ended {
+        ended if is_all => {
+            ("SYSTEM$CANCEL_ALL_QUERIES", format!("{} queries cancelled.", ended.len()))
+        }
+        [one] => ("SYSTEM$CANCEL_QUERY", format!("query [{}] terminated.", one.id)),
+        _ => (
+            "SYSTEM$CANCEL_QUERY",
+            "Identified SQL statement is not currently executing.".to_owned(),
+        ),
     };
     let state = &judged.state;
     let stands = SessionInfo {
@@ -259,7 +268,6 @@ pub(crate) async fn cancel(
         warehouse_name: state.warehouse.clone(),
         role_name: Some(state.role.clone()),
     };
-    let name = "SYSTEM$CANCEL_QUERY";
     let body = Bytes::from(query::one_text(ask.id, name, &text, &stands));
     let recorded =
         attempt.rows(&body).await.map_err(|error| End::Refused(Refusal::unrecorded(&error)))?;

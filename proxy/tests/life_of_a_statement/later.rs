@@ -65,6 +65,30 @@ async fn a_statement_is_cancelled_by_query_id_at_both_doors_and_only_in_its_own_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_all_that_it_runs_by_its_own_number_alone() {
+    let scene = Scene::set().await;
+    let driver = scene.driver().await;
+    let number = &driver.login["data"]["sessionId"];
+    let none = driver.query(&format!("select system$cancel_all_queries({number})")).await;
+    assert_eq!(none["data"]["rowset"], json!([["0 queries cancelled."]]), "{none}");
+    let ids = [held(&scene, &driver).await, held(&scene, &driver).await];
+    let other = driver.query("select system$cancel_all_queries(1)").await;
+    assert!(message(&other).starts_with("FG-6005"), "{other}");
+    let with_more = driver.query(&format!("select system$cancel_all_queries({number}) + 1")).await;
+    assert!(message(&with_more).starts_with("FG-2007"), "{with_more}");
+    assert_eq!(status(&driver, &ids[0]).await["status"], "RUNNING");
+
+    let said = driver.query(&format!("select system$cancel_all_queries('{number}')")).await;
+    assert_eq!(said["data"]["rowset"], json!([["2 queries cancelled."]]), "{said}");
+    assert_eq!(said["data"]["rowtype"][0]["name"], "SYSTEM$CANCEL_ALL_QUERIES");
+    for id in &ids {
+        assert_eq!(result(&driver, id).await["code"], "000604");
+    }
+    assert!(scene.account.statements().is_empty());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_statement_is_told_with_its_code_by_monitoring_too() {
     let scene = Scene::set().await;
     let driver = scene.driver().await;
