@@ -55,6 +55,7 @@ READ = [
     ("select id from customers union select customer_id from orders order by 1 desc limit 1", ["ID"], ["8"]),
     ("select iff(true, 'y', 'n') a, nvl(null, 'x') b, div0(1, 0) c", ["A", "B", "C"], ["y", "x", "0.0"]),
     ("select 1 as a, 2 as a", ["A", "A"], ["1", "2"]),
+    ("select $2 as b, column1 as a from values (1, 'x'), (2, 'y') order by $1", ["B", "A"], ["x", "1"]),
     ("select * from table('customers') limit 0", None, None),
     ("show terse users like 'ADMIN'", None, None),
     ("show tables like 'ORDERS' in schema demo.public", None, None),
@@ -200,7 +201,7 @@ def test_results_of_earlier_statements_can_be_read_by_their_user_only(warehouse,
 
 def test_temporary_tables_go_with_their_session(warehouse):
     client = warehouse.client()
-    client.query("create temporary table fleeting (id int)")
+    client.query("create scoped temporary table fleeting (id int)")
     assert warehouse.client().query("select * from fleeting")["code"] == "002003"
     assert client.query("select * from fleeting")["success"]
     client.post("/session?delete=true", {})

@@ -12,6 +12,7 @@ def translated(statement: Expr, bound: Bound) -> str:
     """The text that is handed to the engine; the statement itself is changed."""
     _keep_sums_exact(statement, bound)
     _compare_paths_as_text(statement)
+    _name_values(statement)
     _quote_names(statement)
     return statement.sql(dialect="snowflake")
 
@@ -33,6 +34,24 @@ def _compare_paths_as_text(statement: Expr) -> None:
         if isinstance(path, exp.JSONExtract) and others and all(
                 isinstance(o, exp.Literal) and o.is_string for o in others):
             comparison.set("this", exp.cast(path.copy(), "varchar"))
+
+
+def _name_values(statement: Expr) -> None:
+    """The columns of VALUES are COLUMN1, COLUMN2, ..., and $1, $2, ... by their places."""
+    for query in list(statement.find_all(exp.Select)):
+        values = query.args["from_"].this if query.args.get("from_") else None
+        if not isinstance(values, exp.Values) or query.args.get("joins"):
+            continue
+        alias = values.args.get("alias") or exp.TableAlias(this=exp.to_identifier("_VALUES", quoted=True))
+        if not alias.columns:
+            first = values.expressions[0]
+            width = len(first.expressions) if isinstance(first, exp.Tuple) else 1
+            alias.set("columns", [exp.to_identifier(f"COLUMN{i}", quoted=True) for i in range(1, width + 1)])
+        values.set("alias", alias)
+        for place in list(query.find_all(exp.Parameter)):
+            number = int(place.name) if place.name.isdigit() else 0
+            if place.find_ancestor(exp.Select) is query and 0 < number <= len(alias.columns):
+                place.replace(exp.column(alias.columns[number - 1].copy()))
 
 
 def _quote_names(statement: Expr) -> None:

@@ -171,6 +171,8 @@ def _on_engine(query: Query, sql: str) -> Answer:
         sql = "BEGIN"
     if first == "EXPLAIN":
         return _explain(session, sql)
+    if first == "CREATE":
+        sql = _unscoped(sql)
     if first in ("PUT", "GET", "LIST", "LS", "REMOVE", "RM", "COPY"):
         raise unsupported(f"{first} and stages")
     if first == "EXECUTE":
@@ -208,6 +210,13 @@ def _on_engine(query: Query, sql: str) -> Answer:
     columns = origins.overlay([of_duck(*c) for c in seen], known)
     columns = [c.renamed(names.get(c.name, c.name)) for c in columns]
     return Answer(table, columns, type_id, stats=_stats(type_id, table, columns))
+
+
+def _unscoped(sql: str) -> str:
+    """CREATE SCOPED TEMPORARY, as Snowpark writes it: there is nothing smaller than a session here."""
+    tokens = lex(sql)
+    scoped = [t for t, after in zip(tokens[:4], tokens[1:]) if t.word == "SCOPED" and after.word.startswith("TEMP")]
+    return sql[:scoped[0].start] + sql[scoped[0].end:] if scoped else sql
 
 
 def _parsed(sql: str) -> Expr:

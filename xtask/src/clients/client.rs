@@ -145,6 +145,17 @@ pub(super) const CLIENTS: &[Client] = &[
         unable: &[],
     },
     Client {
+        name: "snowpark",
+        package: "snowflake-snowpark-python",
+        runtime: Runtime::Python("snowpark", "frames.py"),
+        starts: SLOWLY,
+        rows: MILLION,
+        strict: Some(|| json!({"ocsp_fail_open": false})),
+        plain: Some(by_parts),
+        without: &[],
+        unable: &[],
+    },
+    Client {
         name: "dbt",
         package: "dbt-snowflake",
         runtime: Runtime::Python("dbt", "models.py"),
