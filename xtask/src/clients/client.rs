@@ -68,7 +68,7 @@ pub(super) const CLIENTS: &[Client] = &[
         runtime: Runtime::Python("connector4", "agent.py"),
         starts: AT_ONCE,
         rows: MILLION,
-        strict: Some(|| json!({"ocsp_fail_open": false, "disable_ocsp_checks": false})),
+        strict: Some(strictly),
         plain: Some(by_parts),
         without: &[NO_WAY_OF_ITS_OWN],
         unable: &[],
@@ -139,7 +139,7 @@ pub(super) const CLIENTS: &[Client] = &[
         runtime: Runtime::Python("sqlalchemy", "alchemy.py"),
         starts: AT_ONCE,
         rows: MILLION,
-        strict: Some(|| json!({"ocsp_fail_open": false, "disable_ocsp_checks": false})),
+        strict: Some(strictly),
         plain: Some(by_parts),
         without: &[(Cell::Cancel, "it has no call for it"), (Cell::Async, "it has no call for it")],
         unable: &[],
@@ -150,7 +150,7 @@ pub(super) const CLIENTS: &[Client] = &[
         runtime: Runtime::Python("snowpark", "frames.py"),
         starts: SLOWLY,
         rows: MILLION,
-        strict: Some(|| json!({"ocsp_fail_open": false})),
+        strict: Some(strictly),
         plain: Some(by_parts),
         without: &[],
         unable: &[],
@@ -185,6 +185,11 @@ pub(super) const CLIENTS: &[Client] = &[
 ];
 
 const NO_WAY_OF_ITS_OWN: (Cell, &str) = (Cell::Own, "SQL is all it has");
+
+/// Connector 4 asks about revocation only where it is told to.
+fn strictly() -> Value {
+    json!({"ocsp_fail_open": false, "disable_ocsp_checks": false})
+}
 
 fn by_parts(port: u16) -> Value {
     json!({"connect": {"host": "127.0.0.1", "port": port, "protocol": "http"}})
