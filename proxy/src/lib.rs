@@ -180,7 +180,10 @@ impl Proxy {
         };
         let interrupted = left.sessions.iter().filter_map(Session::interrupted).collect();
         let (recorder, recordings) =
-            Recorder::resume(config.recorder.clone(), courier, interrupted).await?;
+            Recorder::resume(config.recorder.clone(), courier, interrupted, |session, given_up| {
+                living.of(session).note(living::Change::GivenUp(given_up));
+            })
+            .await?;
 
         let mut doors = Vec::new();
         let mut ocsp = None;

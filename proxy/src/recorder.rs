@@ -238,11 +238,12 @@ impl Recorder {
     /// # Errors
     /// When the spool cannot be written.
     pub async fn start<S: Shipper>(config: Config, shipper: S) -> Result<Self, Unrecorded> {
-        Self::resume(config, shipper, Vec::new()).await.map(|(recorder, _)| recorder)
+        Self::resume(config, shipper, Vec::new(), |_, _| {}).await.map(|(recorder, _)| recorder)
     }
 
     /// [`Recorder::start`], going on with these recordings. Those that cannot go on are not among what it gives, and
-    /// end as a crash ends every other.
+    /// end as a crash ends every other. `giving_up` hears of statements that were attempted and that nobody knew of,
+    /// before they are on record as ended.
     ///
     /// # Errors
     /// When the spool cannot be written.
@@ -250,6 +251,7 @@ impl Recorder {
         config: Config,
         shipper: S,
         interrupted: Vec<Interrupted>,
+        giving_up: impl Fn(&str, Vec<String>),
     ) -> Result<(Self, Vec<Resumed>), Unrecorded> {
         let metrics = Metrics::default();
         let (dir, limit) = (config.dir.clone(), config.limit_bytes);
@@ -270,7 +272,10 @@ impl Recorder {
         let mut resumed = Vec::new();
         for (found, Interrupted { session, key, .. }) in found {
             let going_on = match found {
-                Ok(found) => recorder.go_on(session.clone(), key, found).await,
+                Ok(mut found) => {
+                    giving_up(&session, std::mem::take(&mut found.given_up));
+                    recorder.go_on(session.clone(), key, found).await
+                }
                 Err(error) => Err(error),
             };
             match going_on {

@@ -83,7 +83,7 @@ impl Ask {
 /// is recorded and answered like any other.
 async fn run(ask: &Ask, meaning: &[u8; 32], session: &Arc<Session>, parts: &Arc<Parts>) -> Outcome {
     if let Some(resumed) = &ask.resumed {
-        return run_on(ask, resumed, session, parts).await;
+        return run_on(ask, resumed, meaning, session, parts).await;
     }
     let judged = judge::judge(ask, session, parts).await;
     if ask.part.is_none() {
@@ -105,13 +105,14 @@ async fn run(ask: &Ask, meaning: &[u8; 32], session: &Arc<Session>, parts: &Arc<
     };
     resume::began(ask, meaning, &judged, session);
     let ended = carry_out(ask, judged, origin, &mut attempt, session, parts).await;
-    record::complete(ask, attempt, ended).await
+    settle(ask, meaning, attempt, ended, session).await
 }
 
 /// [`run`], from where the sidecar before this one had come: the attempt is on record.
 async fn run_on(
     ask: &Ask,
     resumed: &Resumed,
+    meaning: &[u8; 32],
     session: &Arc<Session>,
     parts: &Arc<Parts>,
 ) -> Outcome {
@@ -127,7 +128,20 @@ async fn run_on(
             Err(end)
         }
     };
-    record::complete(ask, attempt, ended).await
+    settle(ask, meaning, attempt, ended, session).await
+}
+
+/// Puts the outcome on record. What a restart is to answer is kept before: it would not ask again then.
+async fn settle(
+    ask: &Ask,
+    meaning: &[u8; 32],
+    attempt: Attempt,
+    ended: Result<rows::Relayed, End>,
+    session: &Session,
+) -> Outcome {
+    let (ended, mut outcome) = record::ended(ask, ended);
+    resume::answers(ask, meaning, &mut outcome, session);
+    record::complete(ask, attempt, ended, outcome).await
 }
 
 /// Everything between the attempt and the answer.

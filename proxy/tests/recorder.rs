@@ -7,7 +7,7 @@
 )]
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -539,14 +539,15 @@ async fn a_crash_between_two_segments_leaves_a_session_that_says_it_has_no_end()
 fn interrupted(attempted: u64, under_way: &[&str]) -> Interrupted {
     let Opening { session, key, .. } = opening("s");
     let under_way = under_way.iter().map(|id| (*id).to_owned()).collect();
-    Interrupted { session, key, attempted, under_way }
+    Interrupted { session, key, attempted, under_way, given_up: HashSet::new() }
 }
 
 /// Starts again over a folder, going on with the session; ends it in order and gives what was stored of it.
 async fn go_on(dir: &Path, was: Interrupted) -> (usize, Report, Vec<Item>) {
     let store = Store::default();
     let config = Config::new(dir.into(), 1 << 30);
-    let (recorder, resumed) = Recorder::resume(config, store.clone(), vec![was]).await.unwrap();
+    let (recorder, resumed) =
+        Recorder::resume(config, store.clone(), vec![was], |_, _| {}).await.unwrap();
     let count = resumed.len();
     for Resumed { recording, .. } in resumed {
         run(&recording, "later", b"{}").await;
@@ -608,7 +609,8 @@ async fn a_statement_under_way_keeps_its_attempt_and_ends_once() {
     let store = Store::default();
     let config = Config::new(next.path().into(), 1 << 30);
     let was = interrupted(2, &["two"]);
-    let (recorder, mut resumed) = Recorder::resume(config, store.clone(), vec![was]).await.unwrap();
+    let (recorder, mut resumed) =
+        Recorder::resume(config, store.clone(), vec![was], |_, _| {}).await.unwrap();
     let Resumed { recording, outcomes } = resumed.pop().unwrap();
     assert_eq!(outcomes.keys().collect::<Vec<_>>(), ["one"]);
     let mut attempt = recording.under_way("two".into(), 1);
@@ -639,7 +641,8 @@ async fn a_recording_under_another_key_or_without_its_end_does_not_go_on() {
         fs::write(next.path().join("s").join(file), &hot).unwrap();
         let store = Store::default();
         let config = Config::new(next.path().into(), 1 << 30);
-        let (recorder, resumed) = Recorder::resume(config, store.clone(), vec![was]).await.unwrap();
+        let (recorder, resumed) =
+            Recorder::resume(config, store.clone(), vec![was], |_, _| {}).await.unwrap();
         assert_eq!(resumed.len(), 0);
         recorder.drain(Duration::from_secs(20)).await;
         let (report, _) = judge("s", &store.files("s"));

@@ -45,6 +45,9 @@ pub(crate) struct Kept {
     /// How many statements were attempted.
     #[serde(default)]
     pub(crate) attempted: u64,
+    /// Those among them of which nothing but the record knew when a sidecar started.
+    #[serde(default)]
+    pub(crate) given_up: Vec<String>,
     #[serde(default)]
     pub(crate) under_way: Vec<UnderWay>,
     #[serde(default)]
@@ -156,6 +159,9 @@ pub(crate) struct UnderWay {
     /// The account's id of it, once it said that it runs.
     #[serde(default)]
     pub(crate) query_id: Option<Uuid>,
+    /// How it ends, unless the sidecar does so before that is on record.
+    #[serde(default)]
+    pub(crate) answer: Option<Ended>,
 }
 
 /// A statement that ended.
@@ -189,13 +195,19 @@ pub(crate) enum Change {
     Upstream(Tokens),
     /// The session stands elsewhere.
     State(State),
+    /// Statements that were attempted, and that nobody goes on with.
+    GivenUp(Vec<String>),
     /// A statement is on record.
     Began(Box<UnderWay>),
     /// A statement is about to leave the pod.
     Sent { statement: Uuid, times: u32, at_ms: i64, stood: Option<State> },
     /// The account said that it runs.
     Runs { statement: Uuid, query_id: Uuid },
-    /// A statement ended.
+    /// A statement has its answer, and nothing of it is on record yet.
+    Answers(Box<Ended>),
+    /// It ended with that.
+    Settled { statement: Uuid, started_ms: i64 },
+    /// A statement ended otherwise.
     Ended(Box<Ended>),
     /// The session is about to end.
     Ending(String),
@@ -286,6 +298,10 @@ impl Kept {
             }
             Change::Upstream(tokens) => self.upstream = tokens,
             Change::State(state) => self.state = state,
+            Change::GivenUp(statements) => {
+                self.attempted += statements.len() as u64;
+                self.given_up.extend(statements);
+            }
             Change::Began(statement) => {
                 self.attempted += 1;
                 self.under_way.push(*statement);
@@ -301,16 +317,30 @@ impl Kept {
                     under_way.query_id = Some(query_id);
                 }
             }
-            Change::Ended(ended) => {
-                self.under_way.retain(|it| it.identity.id != ended.identity.id);
-                self.ended.push_back(*ended);
-                if self.ended.len() > ENDED {
-                    self.ended.pop_front();
+            Change::Answers(ended) => {
+                if let Some(under_way) = self.under_way(ended.identity.id) {
+                    under_way.answer = Some(*ended);
                 }
             }
+            Change::Settled { statement, started_ms } => {
+                let answer = self.under_way(statement).and_then(|it| it.answer.take());
+                if let Some(mut ended) = answer {
+                    ended.identity.started_ms = started_ms;
+                    self.end(ended);
+                }
+            }
+            Change::Ended(ended) => self.end(*ended),
             Change::Ending(reason) => {
                 self.ending.get_or_insert(reason);
             }
+        }
+    }
+
+    fn end(&mut self, ended: Ended) {
+        self.under_way.retain(|it| it.identity.id != ended.identity.id);
+        self.ended.push_back(ended);
+        if self.ended.len() > ENDED {
+            self.ended.pop_front();
         }
     }
 

@@ -43,6 +43,7 @@ fn under_way(number: u128, request: usize) -> Change {
         sent_ms: 0,
         stood: None,
         query_id: None,
+        answer: None,
     }))
 }
 
@@ -84,8 +85,12 @@ fn a_restart_finds_what_was_kept() {
         stood: Some(State::default()),
     });
     of.note(Change::Runs { statement: Uuid::from_u128(1), query_id: Uuid::from_u128(9) });
+    of.note(Change::GivenUp(vec!["3".into()]));
     of.note(under_way(2, 10));
-    of.note(ended(2, 10));
+    let Change::Ended(answer) = ended(2, 10) else { panic!("it is one") };
+    of.note(Change::Answers(answer));
+    of.note(Change::Settled { statement: Uuid::from_u128(2), started_ms: 3 });
+    of.note(Change::Settled { statement: Uuid::from_u128(1), started_ms: 3 });
     let ticket = |renews| Ticket { digest: recording::Digest::of(b"t"), renews, ends_ms: 7 };
     of.note(Change::Ticket(ticket(false)));
     living.of("b").note(Change::Ticket(ticket(true)));
@@ -95,7 +100,7 @@ fn a_restart_finds_what_was_kept() {
     for _ in 0..2 {
         let left = found(&path);
         let [session] = left.sessions.as_slice() else { panic!("one session is left") };
-        assert_eq!((session.id.as_str(), session.attempted), ("a", 2));
+        assert_eq!((session.id.as_str(), session.attempted), ("a", 3));
         let [was] = session.under_way.as_slice() else { panic!("one statement is under way") };
         assert_eq!((was.sent, was.sent_ms, was.query_id), (1, 5, Some(Uuid::from_u128(9))));
         assert_eq!(was.stood, Some(State::default()));

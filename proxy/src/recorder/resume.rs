@@ -29,6 +29,8 @@ pub struct Interrupted {
     pub attempted: u64,
     /// Those that whoever resumes the session goes on with.
     pub under_way: HashSet<String>,
+    /// Those among the attempted ones that an earlier start gave up.
+    pub given_up: HashSet<String>,
 }
 
 /// A recording that goes on.
@@ -54,6 +56,8 @@ pub(super) struct Found {
     pub(super) facts: Vec<Fact>,
     /// How many statements were attempted.
     pub(super) attempted: u64,
+    /// Those among them that nobody knew of, and nobody goes on with.
+    pub(super) given_up: Vec<String>,
     pub(super) outcomes: BTreeMap<String, Fact>,
 }
 
@@ -81,18 +85,21 @@ pub(super) fn find(spool: &Spool, interrupted: &Interrupted) -> Result<Found, Un
         });
     }
     let Statements { attempted, outcomes } = known;
-    let given_up = attempted.into_iter().filter(|statement| {
-        !outcomes.contains_key(statement) && !interrupted.under_way.contains(statement)
-    });
-    let given_up: Vec<Fact> = given_up
-        .map(|statement| {
-            Fact::Refused(Refused {
-                statement: Some(statement),
-                code: "FG-9001".into(),
-                message: "given up before it was sent: the sidecar ended".into(),
-            })
-        })
+    let dangling: Vec<String> = attempted
+        .into_iter()
+        .filter(|it| !outcomes.contains_key(it) && !interrupted.under_way.contains(it))
         .collect();
+    let refused = dangling.iter().map(|statement| {
+        Fact::Refused(Refused {
+            statement: Some(statement.clone()),
+            code: "FG-9001".into(),
+            message: "given up before it was sent: the sidecar ended".into(),
+        })
+    });
+    let refused: Vec<Fact> = refused.collect();
+    // One that a start before this gave up, and ended before it said so, is counted already.
+    let given_up: Vec<String> =
+        dangling.into_iter().filter(|it| !interrupted.given_up.contains(it)).collect();
     let attempted = interrupted.attempted + given_up.len() as u64;
     let (place, dropped_bytes) = if last.extension().is_some_and(|it| it == EXTENSION) {
         let finished =
@@ -112,8 +119,8 @@ pub(super) fn find(spool: &Spool, interrupted: &Interrupted) -> Result<Found, Un
         dropped_bytes,
         cause: "the sidecar started again and goes on with the session".into(),
     });
-    let facts = [recovered].into_iter().chain(given_up).collect();
-    Ok(Found { place, facts, attempted, outcomes })
+    let facts = [recovered].into_iter().chain(refused).collect();
+    Ok(Found { place, facts, attempted, given_up, outcomes })
 }
 
 /// Ends a recording that cannot go on, as every crash ended it that left no key behind.

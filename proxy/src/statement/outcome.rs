@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) ended_ms: i64,
     /// How to come to the answer once more, where it can be fetched.
     pub(crate) again: Option<Arc<Again>>,
+    /// A restart gives the same.
+    pub(crate) is_kept: bool,
 }
 
 /// Why there are no rows.
@@ -92,6 +94,7 @@ impl Outcome {
             query_id: None,
             ended_ms: jiff::Timestamp::now().as_millisecond(),
             again: None,
+            is_kept: false,
         }
     }
 }

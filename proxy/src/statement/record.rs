@@ -123,51 +123,78 @@ pub(crate) fn method(mask: &policy::Mask) -> String {
     word.to_owned()
 }
 
-/// The outcome. An answer that cannot be put on record is not released.
-pub(crate) async fn complete(ask: &Ask, attempt: Attempt, ended: Result<Relayed, End>) -> Outcome {
-    let recorded = match &ended {
-        Ok(relayed) => attempt.complete(completed(ask, relayed)).await,
+/// How a statement ended, for the record and for whoever asks.
+pub(crate) fn ended(ask: &Ask, ended: Result<Relayed, End>) -> (Ended, Outcome) {
+    let unknown = |refusal: &Refusal| Failed {
+        code: refusal.code.clone(),
+        message: refusal.text(ask.id),
+        ..Failed::default()
+    };
+    match ended {
+        Ok(relayed) => (Ended::Well(completed(ask, &relayed)), relayed.into_outcome()),
         Err(End::Refused(refusal) | End::Cancelled(refusal)) => {
-            attempt.refuse(&refusal.code, &refusal.text(ask.id)).await
+            let outcome = Outcome::refused(ask, &refusal);
+            let text = refusal.text(ask.id);
+            (Ended::Refused(refusal.code, text), outcome)
         }
         Err(End::Unknown(refusal)) => {
-            let failed = Failed {
-                code: refusal.code.clone(),
-                message: refusal.text(ask.id),
-                ..Failed::default()
-            };
-            attempt.fail(failed).await
+            (Ended::Failed(unknown(&refusal)), Outcome::refused(ask, &refusal))
         }
-        Err(End::Failed { code, sql_state, message, query_id, .. }) => {
+        Err(End::Failed { body, code, sql_state, message, query_id }) => {
             let failed = Failed {
                 code: code.clone(),
-                sql_state: sql_state.clone(),
+                sql_state,
                 message: message.clone(),
                 query_id: query_id.map(|id| id.to_string()),
                 ..Failed::default()
             };
-            attempt.fail(failed).await
+            let outcome = Outcome {
+                body: body.into(),
+                state: if code == snowflake::error::CANCELLED {
+                    snowflake::monitoring::State::Aborted
+                } else {
+                    snowflake::monitoring::State::Failed
+                },
+                error: Some((code, message)),
+                query_id,
+                ended_ms: jiff::Timestamp::now().as_millisecond(),
+                again: None,
+                is_kept: false,
+            };
+            (Ended::Failed(failed), outcome)
         }
-    };
-    match (ended, recorded) {
-        (Ok(relayed), Ok(())) => relayed.into_outcome(),
-        // The statement ran; its rows stay here, because nobody could say later who saw them.
-        (Ok(_), Err(error)) => Outcome::refused(ask, &Refusal::unrecorded(&error)),
-        (Err(End::Refused(refusal) | End::Cancelled(refusal) | End::Unknown(refusal)), _) => {
-            Outcome::refused(ask, &refusal)
-        }
-        (Err(End::Failed { body, code, message, query_id, .. }), _) => Outcome {
-            body: body.into(),
-            state: if code == snowflake::error::CANCELLED {
-                snowflake::monitoring::State::Aborted
-            } else {
-                snowflake::monitoring::State::Failed
-            },
-            error: Some((code, message)),
-            query_id,
-            ended_ms: jiff::Timestamp::now().as_millisecond(),
-            again: None,
+    }
+}
+
+/// How a statement ended, as it goes on record.
+pub(crate) enum Ended {
+    Well(Completed),
+    Refused(String, String),
+    Failed(Failed),
+}
+
+/// Puts the outcome on record. An answer that cannot be put there is not released.
+pub(crate) async fn complete(
+    ask: &Ask,
+    attempt: Attempt,
+    ended: Ended,
+    outcome: Outcome,
+) -> Outcome {
+    match ended {
+        Ended::Well(completed) => match attempt.complete(completed).await {
+            Ok(()) => outcome,
+            // The statement ran; its rows stay here, because nobody could say later who saw them.
+            Err(error) => Outcome::refused(ask, &Refusal::unrecorded(&error)),
         },
+        // Nothing but words is released; that the record has none is counted there.
+        Ended::Refused(code, text) => {
+            let _ = attempt.refuse(&code, &text).await;
+            outcome
+        }
+        Ended::Failed(failed) => {
+            let _ = attempt.fail(failed).await;
+            outcome
+        }
     }
 }
 

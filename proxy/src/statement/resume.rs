@@ -137,6 +137,7 @@ pub(super) fn began(ask: &Ask, meaning: &[u8; 32], judged: &Judged, session: &Se
         sent_ms: 0,
         stood: None,
         query_id: None,
+        answer: None,
     };
     session.kept.note(Change::Began(Box::new(statement)));
 }
@@ -148,14 +149,34 @@ pub(super) fn sent(ask: &Ask, times: u32, judged: &Judged, session: &Session) {
     session.kept.note(Change::Sent { statement: ask.id, times, at_ms, stood });
 }
 
-/// Keeps how it ended.
+/// Keeps what its answer is going to be, before its outcome is on record.
+pub(super) fn answers(ask: &Ask, meaning: &[u8; 32], outcome: &mut Outcome, session: &Session) {
+    if !session.kept.is_there() {
+        return;
+    }
+    let started_ms = ask.resumed.as_ref().map_or(outcome.ended_ms, Resumed::started_ms);
+    session.kept.note(Change::Answers(Box::new(to_keep(ask, *meaning, started_ms, outcome))));
+    outcome.is_kept = true;
+}
+
+/// Keeps that it ended, and how unless that is kept.
 pub(super) fn ended(statement: &Statement, ask: &Ask, outcome: &Outcome, session: &Session) {
     if !session.kept.is_there() {
         return;
     }
+    let change = if outcome.is_kept {
+        Change::Settled { statement: ask.id, started_ms: statement.started_ms }
+    } else {
+        let (meaning, started_ms) = (statement.meaning, statement.started_ms);
+        Change::Ended(Box::new(to_keep(ask, meaning, started_ms, outcome)))
+    };
+    session.kept.note(change);
+}
+
+fn to_keep(ask: &Ask, meaning: [u8; 32], started_ms: i64, outcome: &Outcome) -> Ended {
     let body = (outcome.body.len() <= ANSWER).then(|| String::from_utf8(outcome.body.to_vec()));
-    let ended = Ended {
-        identity: identity(ask, statement.meaning, statement.started_ms),
+    Ended {
+        identity: identity(ask, meaning, started_ms),
         word: match outcome.state {
             State::Success => Word::Success,
             State::Running | State::Failed => Word::Failed,
@@ -165,8 +186,7 @@ pub(super) fn ended(statement: &Statement, ask: &Ask, outcome: &Outcome, session
         query_id: outcome.query_id,
         ended_ms: outcome.ended_ms,
         body: body.and_then(Result::ok),
-    };
-    session.kept.note(Change::Ended(Box::new(ended)));
+    }
 }
 
 fn identity(ask: &Ask, meaning: [u8; 32], started_ms: i64) -> Identity {
@@ -244,7 +264,12 @@ pub(crate) fn go_on(
 }
 
 /// A statement that was under way, and whose outcome was on record before the sidecar ended.
-pub(crate) fn recorded(identity: Identity, outcome: &Fact) -> Ended {
+pub(crate) fn recorded(was: UnderWay, outcome: &Fact) -> Ended {
+    let UnderWay { identity, answer, .. } = was;
+    let is_well = matches!(outcome, Fact::Completed(_));
+    if let Some(answer) = answer.filter(|answer| (answer.word == Word::Success) == is_well) {
+        return answer;
+    }
     let (word, error, query_id) = match outcome {
         Fact::Completed(it) => (Word::Success, None, Uuid::try_parse(&it.query_id).ok()),
         Fact::Refused(it) => (Word::Failed, Some((it.code.clone(), it.message.clone())), None),
@@ -274,6 +299,7 @@ impl Statement {
             query_id: *query_id,
             ended_ms: *ended_ms,
             again: None,
+            is_kept: true,
         };
         let body = body.clone().map(Bytes::from);
         Arc::new(Self::ended(identity, outcome, body))

@@ -65,6 +65,7 @@ impl Relayed {
             query_id: self.query_id,
             ended_ms: jiff::Timestamp::now().as_millisecond(),
             again: self.again,
+            is_kept: false,
         }
     }
 }

@@ -43,6 +43,7 @@ impl Session {
             state: (&self.state()).into(),
             tickets: VecDeque::new(),
             attempted: 0,
+            given_up: Vec::new(),
             under_way: Vec::new(),
             ended: VecDeque::new(),
             ending: None,
@@ -56,6 +57,7 @@ impl Session {
             key: RecordingKey::of(kept.recording_key.clone())?.signing,
             attempted: kept.attempted,
             under_way: kept.under_way.iter().map(|it| it.identity.id.to_string()).collect(),
+            given_up: kept.given_up.iter().cloned().collect(),
         })
     }
 
@@ -220,7 +222,7 @@ fn go_on(
     for was in under_way {
         let (part, query_id) = (was.identity.part.clone(), was.query_id);
         if let Some(outcome) = outcomes.get(&was.identity.id.to_string()) {
-            let ended = statement::resume::recorded(was.identity, outcome);
+            let ended = statement::resume::recorded(was, outcome);
             session.take_back(&ended);
             session.kept.note(Change::Ended(Box::new(ended)));
             continue;
