@@ -62,14 +62,22 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// Takes the next bytes and gives the batches that they complete.
+    /// Takes the next bytes and gives the batches that they complete. The library panics on some streams that no account
+    /// sends: parts that lie outside of their message, types without a value. Nothing of such a stream is used after that.
     pub(super) fn push(&mut self, bytes: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
+        let reading = AssertUnwindSafe(|| self.read(bytes, layout));
+        std::panic::catch_unwind(reading).unwrap_or_else(|_| {
+            Err(RowsError::Unreadable("the stream is not what it says of itself".to_owned()))
+        })
+    }
+
+    fn read(&mut self, bytes: &[u8], layout: &Layout) -> Result<Masked, RowsError> {
         let mut masked = Masked::default();
         self.length += bytes.len() as u64;
         let length = bytes.len();
         let mut bytes = Buffer::from(bytes);
         while !bytes.is_empty() {
-            let batch = self.decode(&mut bytes)?;
+            let batch = self.decoder.decode(&mut bytes)?;
             let Some(schema) = self.decoder.schema() else { continue };
             let (schema, writer) = match &mut self.writer {
                 Some(begun) => begun,
@@ -98,16 +106,6 @@ impl Batches {
         }
         masked.masked_cells += masked.found.values().sum::<u64>();
         Ok(masked)
-    }
-
-    /// Reads up to the end of a batch. The decoder takes a message's word for where its parts lie, and panics where that is
-    /// not in the message; nothing of it is used after that.
-    fn decode(&mut self, bytes: &mut Buffer) -> Result<Option<RecordBatch>, RowsError> {
-        let decoding = AssertUnwindSafe(|| self.decoder.decode(bytes));
-        match std::panic::catch_unwind(decoding) {
-            Ok(batch) => Ok(batch?),
-            Err(_) => Err(RowsError::Unreadable("a part lies outside of its message".to_owned())),
-        }
     }
 
     /// Ends the stream and gives what is left to write.
