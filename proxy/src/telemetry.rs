@@ -257,6 +257,9 @@ impl Metrics {
         );
         proxy.register("upstream_renewals", "Renewals of sessions", self.renewals.clone());
         // From zero on: a series that first shows with its first event has no increase to alert on.
+        for outcome in ["resumed", "ended"] {
+            drop(self.resumed.get_or_create(&OutcomeLabels { outcome }));
+        }
         for outcome in ["passed", "refused"] {
             drop(self.model_requests.get_or_create(&OutcomeLabels { outcome }));
         }
@@ -308,5 +311,25 @@ impl Metrics {
     /// Notes how long a phase took.
     pub(crate) fn phase(&self, phase: &'static str, since: tokio::time::Instant) {
         self.phases.get_or_create(&PhaseLabels { phase }).observe(since.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alerted_on_shows_from_zero_on() {
+        let mut registry = Registry::default();
+        Metrics::new().register(&mut registry);
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        for series in [
+            r#"frostgate_proxy_sessions_resumed_total{outcome="ended"} 0"#,
+            r#"frostgate_proxy_turned_away_total{reason="TooLarge"} 0"#,
+            r#"frostgate_prompt_requests_total{outcome="refused"} 0"#,
+        ] {
+            assert!(page.contains(series), "{series} is not in\n{page}");
+        }
     }
 }
