@@ -458,3 +458,8 @@ pub(crate) fn causes(error: &(impl std::error::Error + ?Sized)) -> String {
     }
     downstream::refusal::one_line(&text)
 }
+
+/// Now, in Unix milliseconds, as the record and the operator write times.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

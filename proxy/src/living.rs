@@ -145,7 +145,7 @@ impl Of {
 /// The moment of a time that was kept; one that is still to come counts as now. None where this machine did not run
 /// then: nothing that has an age goes on from there.
 pub(crate) fn since(at_ms: i64) -> Option<Instant> {
-    let age = jiff::Timestamp::now().as_millisecond().saturating_sub(at_ms);
+    let age = crate::now_ms().saturating_sub(at_ms);
     Instant::now().checked_sub(Duration::from_millis(u64::try_from(age).unwrap_or(0)))
 }
 

@@ -49,7 +49,7 @@ impl Prompts {
         session_since_ms: i64,
     ) -> Link {
         let statement = Statement { sql, hints, session, session_since_ms };
-        self.memory().link(&statement, now_ms())
+        self.memory().link(&statement, crate::now_ms())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -81,8 +81,4 @@ pub(crate) fn capture(parts: &Parts) -> PromptCapture {
     let ruling = parts.ruling();
     let settings = ruling.as_ref().and_then(|ruling| ruling.connection.prompts.as_ref());
     settings.map_or(PromptCapture::Off, |settings| settings.capture)
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

@@ -277,7 +277,7 @@ impl Statement {
             request_id: ask.request_id.clone(),
             meaning,
             asynchronous: ask.request.asynchronous,
-            started_ms: ask.resumed.as_ref().map_or_else(now_ms, Resumed::started_ms),
+            started_ms: ask.resumed.as_ref().map_or_else(crate::now_ms, Resumed::started_ms),
             cancel: ask.cancel.clone(),
             outcome,
             body: Mutex::new(Body::Running),
@@ -408,8 +408,4 @@ impl Drop for Watching {
         *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.watchers.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

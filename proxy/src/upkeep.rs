@@ -97,7 +97,7 @@ async fn keep(session: &Arc<Session>, parts: &Arc<Parts>) {
             tracing::warn!(session = session.id, %error, "the session could not be renewed");
         }
     }
-    let left = session.renew_by() - jiff::Timestamp::now().as_millisecond();
+    let left = session.renew_by() - crate::now_ms();
     if left > RENEW_BEFORE_MS {
         return;
     }

@@ -441,7 +441,7 @@ impl Tokens {
         living::Tokens {
             session: Secret::new(self.session.to_string()),
             master: self.master.as_deref().map(|master| Secret::new(master.to_owned())),
-            taken_ms: now_ms().saturating_sub(age),
+            taken_ms: crate::now_ms().saturating_sub(age),
             validity_ms: milliseconds(self.validity),
             master_validity_ms: milliseconds(self.master_validity),
         }
@@ -619,7 +619,7 @@ impl Call {
             request_id: request_id.to_owned(),
             retries: 0,
             reason: 0,
-            started_ms: now_ms(),
+            started_ms: crate::now_ms(),
             sent: false,
         }
     }
@@ -691,10 +691,6 @@ impl Trouble {
         }
         Ok(())
     }
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }
 
 fn headers(token: Option<&str>, accept: &HeaderValue, user_agent: &HeaderValue) -> HeaderMap {

@@ -175,7 +175,6 @@ impl Login {
 pub(super) struct Account {
     pub(super) login: Login,
     client: reqwest::Client,
-    chunks: reqwest::Client,
     session: Mutex<Option<Arc<Session>>>,
 }
 
@@ -194,8 +193,7 @@ impl Account {
         let names = aliases.chain(names.clone()).collect();
         let proxy = login.proxy.as_deref();
         let client = outbound::client(roots, REQUEST_TIMEOUT, &names, proxy).map_err(configured)?;
-        let chunks = outbound::client(roots, REQUEST_TIMEOUT, &names, proxy).map_err(configured)?;
-        Ok(Self { login, client, chunks, session: Mutex::new(None) })
+        Ok(Self { login, client, session: Mutex::new(None) })
     }
 
     /// Runs one statement; a session that ended meanwhile is replaced once.
@@ -324,7 +322,7 @@ impl Account {
             if !chunk.url.starts_with("https://") {
                 return Err(Error::NotUnderstood("a chunk without https".to_owned()));
             }
-            let mut request = self.chunks.get(&chunk.url);
+            let mut request = self.client.get(&chunk.url);
             for (name, value) in &headers {
                 request = request.header(name, value);
             }

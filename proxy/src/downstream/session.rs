@@ -197,7 +197,7 @@ impl Sessions {
         master_life: Duration,
     ) -> Result<Tokens, Refusal> {
         let issued = Tokens { session: random_token()?, master: random_token()? };
-        let (now, now_ms) = (Instant::now(), jiff::Timestamp::now().as_millisecond());
+        let (now, now_ms) = (Instant::now(), crate::now_ms());
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         // A token that ended long ago needs no answer of its own any more.
         let day = Duration::from_secs(24 * 3600);

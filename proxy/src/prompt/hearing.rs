@@ -102,7 +102,7 @@ impl Ear {
         };
         let mut memory = self.parts.prompts.memory();
         for call in calls {
-            memory.call(&exchange, call, super::now_ms());
+            memory.call(&exchange, call, crate::now_ms());
         }
         Poll::Ready(())
     }

@@ -332,7 +332,7 @@ impl Journal {
         let (before, length) = (open.writer.clone(), open.writer.length());
         let mut out = Vec::new();
         let mut kinds = Vec::new();
-        let at_ms = now_ms();
+        let at_ms = crate::now_ms();
         let gap = (!self.gap.is_empty()).then(|| std::mem::take(&mut self.gap));
         if let Some(gap) = &gap {
             let mut command = Command::later(Fact::Gap(gap.clone()));
@@ -440,7 +440,7 @@ impl Journal {
         let finished = open
             .writer
             .clone()
-            .seal(&self.key, now_ms(), is_final, &mut out)
+            .seal(&self.key, crate::now_ms(), is_final, &mut out)
             .map_err(|error| Unrecorded::Unwritable(error.to_string()))?;
         let length = open.writer.length();
         if let Err(error) = open.file.write_all(&out) {
@@ -575,9 +575,4 @@ impl Missing for Gap {
             self.cause = other.cause;
         }
     }
-}
-
-/// Unix milliseconds of this machine's clock.
-pub(super) fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

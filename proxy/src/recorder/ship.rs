@@ -188,7 +188,7 @@ async fn ship<S: Shipper>(
         match tokio::time::timeout(ONE_TRY, one).await {
             Ok(Ok(())) => {
                 metrics.shipped.inc();
-                metrics.sink_last_success.set(super::journal::now_ms() / 1000);
+                metrics.sink_last_success.set(crate::now_ms() / 1000);
             }
             Ok(Err(error)) => return (session, Err(error)),
             Err(_) => {

@@ -248,7 +248,7 @@ pub(super) fn recover(session: &str, path: &Path) -> Result<(), Unrecorded> {
     });
     let mut tail = Vec::new();
     writer
-        .entry(fact, super::journal::now_ms(), &mut tail)
+        .entry(fact, crate::now_ms(), &mut tail)
         .map_err(|error| Unrecorded::Unwritable(error.to_string()))?;
     let mut file = File::options().append(true).open(path)?;
     file.set_len(end as u64)?;

@@ -166,7 +166,7 @@ async fn hold(
         if let Some(verdict) = verdict {
             return settle(verdict, attempt).await;
         }
-        let overdue = |held: &Held| now_ms() > held.expires_at_ms + GRACE_MS;
+        let overdue = |held: &Held| crate::now_ms() > held.expires_at_ms + GRACE_MS;
         if held.as_ref().is_some_and(overdue) {
             let request = held.map(|held| held.request).unwrap_or_default();
             return settle(Human { request, outcome: Outcome::Expired }, attempt).await;
@@ -297,9 +297,5 @@ fn fits(grant: &Grant, ask: &Ask, session: &Session, judged: &Judged) -> bool {
         && grant.statement == ask.id.to_string()
         && grant.digest == judged.digest.to_string()
         && grant.uses > 0
-        && grant.expires_at_ms > now_ms()
-}
-
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+        && grant.expires_at_ms > crate::now_ms()
 }

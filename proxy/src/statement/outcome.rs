@@ -92,7 +92,7 @@ impl Outcome {
             state,
             error: Some((refusal.wire().0.to_owned(), refusal.text(ask.id))),
             query_id: None,
-            ended_ms: jiff::Timestamp::now().as_millisecond(),
+            ended_ms: crate::now_ms(),
             again: None,
             is_kept: false,
         }

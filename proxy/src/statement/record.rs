@@ -157,7 +157,7 @@ pub(crate) fn ended(ask: &Ask, ended: Result<Relayed, End>) -> (Ended, Outcome) 
                 },
                 error: Some((code, message)),
                 query_id,
-                ended_ms: jiff::Timestamp::now().as_millisecond(),
+                ended_ms: crate::now_ms(),
                 again: None,
                 is_kept: false,
             };

@@ -84,7 +84,7 @@ impl Resumed {
         if self.sent == 0 && !self.is_part {
             return (self.cut.is_some() || !is_same).then(|| End::Refused(given_up()));
         }
-        let age = jiff::Timestamp::now().as_millisecond().saturating_sub(self.sent_ms);
+        let age = crate::now_ms().saturating_sub(self.sent_ms);
         let is_late = u128::try_from(age).is_ok_and(|age| age > within.as_millis());
         let may_pass = matches!(
             &judged.verdict, Verdict::Decided(decision) if decision.effect != policy::Effect::Deny
@@ -125,7 +125,7 @@ pub(super) fn began(ask: &Ask, meaning: &[u8; 32], judged: &Judged, session: &Se
     }
     let request = String::from_utf8(ask.request.keep()).ok();
     let statement = UnderWay {
-        identity: identity(ask, *meaning, jiff::Timestamp::now().as_millisecond()),
+        identity: identity(ask, *meaning, crate::now_ms()),
         request: request.filter(|request| request.len() <= REQUEST),
         count: ask.count,
         stripped: ask.stripped.clone(),
@@ -144,7 +144,7 @@ pub(super) fn began(ask: &Ask, meaning: &[u8; 32], judged: &Judged, session: &Se
 
 /// Keeps that it is about to leave the pod.
 pub(super) fn sent(ask: &Ask, times: u32, judged: &Judged, session: &Session) {
-    let at_ms = jiff::Timestamp::now().as_millisecond();
+    let at_ms = crate::now_ms();
     let stood = (times == 1).then(|| (&judged.stood).into());
     session.kept.note(Change::Sent { statement: ask.id, times, at_ms, stood });
 }
@@ -280,7 +280,7 @@ pub(crate) fn recorded(was: UnderWay, outcome: &Fact) -> Ended {
         ),
         _ => (Word::Failed, None, None),
     };
-    let ended_ms = jiff::Timestamp::now().as_millisecond();
+    let ended_ms = crate::now_ms();
     Ended { identity, word, error, query_id, ended_ms, body: None }
 }
 

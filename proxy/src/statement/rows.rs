@@ -63,7 +63,7 @@ impl Relayed {
             state: State::Success,
             error: None,
             query_id: self.query_id,
-            ended_ms: jiff::Timestamp::now().as_millisecond(),
+            ended_ms: crate::now_ms(),
             again: self.again,
             is_kept: false,
         }

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use control::update::Durability;
-use control::{Connection, Credential};
+use control::Credential;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 
 use super::account::{Account, HOST, STORE};
 use super::operator::{Given, Operator};
-use super::{Scene, document, table};
+use super::{Scene, connection, document, table};
 
 #[allow(clippy::disallowed_methods, reason = "where the drivers are is the machine's own matter")]
 fn folder() -> PathBuf {
@@ -97,19 +96,7 @@ fn tell(admin: SocketAddr, method: &str, path: &str, body: &str) -> String {
 async fn scene() -> (Scene, Warehouse) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let warehouse = Warehouse::start();
-    let connection = Connection {
-        name: "team/snowflake".into(),
-        account: "acme-dev".into(),
-        host: HOST.into(),
-        port: 443,
-        ca_bundle: Some(warehouse.ca.clone()),
-        private_networks: Vec::new(),
-        host_aliases: BTreeMap::new(),
-        https_proxy: None,
-        durability: Durability::Spool,
-        session_idle_seconds: 600,
-        prompts: None,
-    };
+    let connection = connection(&warehouse.ca);
     let policy = document(
         r#"{"name": "team/agents", "generation": 1,
             "statements": {"allow": ["Select", "Insert", "Delete"]},

@@ -105,23 +105,28 @@ fn timings() -> Timings {
     }
 }
 
-/// Everybody but the proxy: the account, the operator, and where the account's hosts are.
-async fn others() -> (Arc<Account>, Arc<Operator>, BTreeMap<String, SocketAddr>) {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let account = Account::start().await;
-    let connection = Connection {
+/// The connection to an account behind a certificate.
+fn connection(ca: &str) -> Connection {
+    Connection {
         name: "team/snowflake".into(),
         account: "acme-dev".into(),
         host: HOST.into(),
         port: 443,
-        ca_bundle: Some(account.ca.clone()),
+        ca_bundle: Some(ca.to_owned()),
         private_networks: Vec::new(),
         host_aliases: BTreeMap::new(),
         https_proxy: None,
         durability: Durability::Spool,
         session_idle_seconds: 600,
         prompts: None,
-    };
+    }
+}
+
+/// Everybody but the proxy: the account, the operator, and where the account's hosts are.
+async fn others() -> (Arc<Account>, Arc<Operator>, BTreeMap<String, SocketAddr>) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let account = Account::start().await;
+    let connection = connection(&account.ca);
     let given = Given {
         credential: Credential::EphemeralUser {
             user: "FG_AGENT_1".into(),

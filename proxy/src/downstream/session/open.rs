@@ -174,7 +174,7 @@ impl Sessions {
             count: count.unwrap_or(1),
             number: answer.session_id.clone(),
             tag,
-            opened_ms: jiff::Timestamp::now().as_millisecond(),
+            opened_ms: crate::now_ms(),
             opened: Instant::now(),
             state: Mutex::new(sql::Session::default()),
             statements: Mutex::default(),

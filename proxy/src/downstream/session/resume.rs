@@ -192,7 +192,7 @@ impl Sessions {
         session: &Weak<Session>,
         closing: &Arc<OnceLock<String>>,
     ) {
-        let (now, now_ms) = (Instant::now(), jiff::Timestamp::now().as_millisecond());
+        let (now, now_ms) = (Instant::now(), crate::now_ms());
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         for living::Ticket { digest, renews, ends_ms } in tickets {
             let left = u64::try_from(ends_ms.saturating_sub(now_ms));
